@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// AccessControl: may this caller see this repository? Answers allow, deny, or later; a denial for
+// one caller is never remembered for another. Threads: any. decide() never blocks; a question that
+// needs the Hub completes later, on the network thread.
+//
+// Today the daemon fetches public content with its own credentials, and everybody who can reach the
+// mount may see what it can see: the verdict is always "allow".
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+
+#include "hffs/error.h"
+#include "hffs/ids.h"
+
+namespace hffs {
+
+// Who asks: taken from the FUSE request, never from what the caller says.
+struct Caller {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  pid_t pid = 0;
+};
+
+class AccessControl {
+ public:
+  virtual ~AccessControl() = default;
+  // Success: the caller may see the repository. not_found: for this caller it does not exist.
+  // denied: it exists, and the caller may not read it (gated).
+  virtual void decide(const Caller& caller, const RepoId& repo, Done<void> done) = 0;
+};
+
+std::unique_ptr<AccessControl> allow_everybody();
+
+}  // namespace hffs

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// FileSystem: docs/SEMANTICS.md as a class: the published tree, and per uid what clients write. No
+// FUSE type in its signature; FuseServer is the thin adapter between it and the kernel.
+//
+// Threads: any. Operations with a Done answer now if they can, else later on another thread; they
+// never wait for the network. The others may block on the local disk. A parked operation
+// ends with Code::cancelled when its `stop` is requested.
+#pragma once
+
+#include <sys/statvfs.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hffs/access.h"
+#include "hffs/catalog.h"
+#include "hffs/error.h"
+#include "hffs/store.h"
+#include "hffs/telemetry.h"
+#include "hffs/transfer.h"
+
+namespace hffs {
+
+struct FileSystemOptions {
+  bool offline = false;          // a blob that is not wholly resident fails at open …
+  bool offline_partial = false;  // … unless this is set
+  std::uint64_t overlay_bytes_per_user = std::uint64_t{256} << 30;
+};
+
+// How the kernel is to treat an opened file. It follows from the node alone.
+struct Opened {
+  bool keep_cache = false;  // pages stay valid across opens
+  std::uint64_t handle = 0;
+};
+
+struct SetAttr {
+  std::optional<std::uint32_t> mode;
+  std::optional<uid_t> owner;
+  std::optional<gid_t> group;
+  std::optional<std::uint64_t> size;
+  std::optional<WallTime> modified;
+};
+
+class FileSystem {
+ public:
+  static Result<std::unique_ptr<FileSystem>> open(FileSystemOptions options, Catalog& catalog,
+                                                  Store& store, TransferEngine& transfer,
+                                                  Disk& disk, const Clock& clock,
+                                                  Metrics& metrics);
+  virtual ~FileSystem() = default;
+
+  virtual void lookup(const Caller& caller, NodeId parent, std::string_view name,
+                      std::stop_token stop, Done<Entry> done) = 0;
+  virtual Result<Entry> get_attributes(const Caller& caller, NodeId node) = 0;
+  virtual Result<Entry> set_attributes(const Caller& caller, NodeId node, const SetAttr& change) = 0;
+  virtual Result<std::string> read_link(const Caller& caller, NodeId node) = 0;
+  virtual void list(const Caller& caller, NodeId directory, std::uint64_t cookie, std::size_t most,
+                    std::stop_token stop, Done<std::vector<DirItem>> done) = 0;
+
+  virtual Result<Opened> open_file(const Caller& caller, NodeId node, int flags) = 0;
+  virtual void read(const Caller& caller, NodeId node, ByteRange range, std::stop_token stop,
+                    Done<std::vector<std::byte>> done) = 0;
+  virtual Result<std::size_t> write(const Caller& caller, NodeId node, std::uint64_t offset,
+                                    std::span<const std::byte> bytes) = 0;
+  virtual void release(NodeId node, std::uint64_t handle, int flags) = 0;
+
+  // Changes, each in the caller's own overlay.
+  virtual Result<Entry> make_directory(const Caller& caller, NodeId parent, std::string_view name,
+                                       std::uint32_t mode) = 0;
+  virtual Result<Entry> make_file(const Caller& caller, NodeId parent, std::string_view name,
+                                  std::uint32_t mode) = 0;
+  virtual Result<Entry> make_link(const Caller& caller, NodeId parent, std::string_view name,
+                                  std::string_view target) = 0;
+  virtual Result<void> remove(const Caller& caller, NodeId parent, std::string_view name,
+                              bool directory) = 0;
+  virtual void rename(const Caller& caller, NodeId from, std::string_view name, NodeId to,
+                      std::string_view new_name, unsigned flags, Done<void> done) = 0;
+
+  virtual struct statvfs space() = 0;
+};
+
+// Serves a FileSystem on a connected /dev/fuse descriptor (from Keeper::mount).
+struct FuseOptions {
+  unsigned threads = 8;  // they never wait for the network, so few are enough
+  bool debug = false;
+};
+class FuseServer {
+ public:
+  // Starts the threads; the mount answers once this has returned.
+  static Result<std::unique_ptr<FuseServer>> start(FuseOptions options, FileSystem& files,
+                                                   UniqueFd device, Metrics& metrics);
+  // Ends the session and joins the threads. The mount must be gone or detached by then.
+  virtual ~FuseServer() = default;
+  // Blocks until the file system is unmounted (or the session broke: the error).
+  virtual Result<void> wait() = 0;
+};
+
+}  // namespace hffs

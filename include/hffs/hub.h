@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Origin: where names and bytes come from; and the Hub, the first of them.
+//
+// Every call is asynchronous: it returns at once, and its Done or RangeSink hears exactly once, on
+// the network thread, with no lock held. Completions must not block. Calls may come from any thread.
+// Ids in requests and answers are validated (hffs/ids.h): nothing unchecked leaves this module.
+//
+// Metadata calls retry transient failures themselves, within `OriginOptions::metadata_deadline`; while
+// every endpoint is known to be down they fail at once with Code::unreachable and a probe goes out
+// behind. Range reads are one attempt each: who wants bytes owns the deadline (transfer.h).
+//
+// Sources: the Hub's HTTP interface as huggingface_hub 2.4.0 uses it (file_download.py, hf_api.py,
+// utils/_http.py); details and traps in docs/HUB_PROTOCOL.md.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "hffs/bytes.h"
+#include "hffs/clock.h"
+#include "hffs/error.h"
+#include "hffs/ids.h"
+#include "hffs/telemetry.h"
+
+namespace hffs {
+
+// A token. It cannot be formatted, compared in a log or printed; only the HTTP layer reveals it.
+class Secret {
+ public:
+  Secret() = default;
+  explicit Secret(std::string value) : value_(std::move(value)) {}
+  bool empty() const { return value_.empty(); }
+  const std::string& reveal() const { return value_; }
+
+ private:
+  std::string value_;
+};
+
+struct RepoInfo {
+  RepoId id;        // canonical: differs from the id asked for after a rename
+  std::optional<CommitId> commit;  // what the revision resolves to; nothing: no such revision
+  WallTime last_modified{};
+  bool is_private = false;
+  bool is_gated = false;
+};
+
+struct TreeEntry {
+  enum class Kind : std::uint8_t { file, directory };
+  Kind kind = Kind::file;
+  std::string path;            // parse_repo_path() holds
+  std::uint64_t size = 0;      // files: the content's size (lfs.size where there is one)
+  std::optional<BlobId> blob;  // files: lfs.oid, else oid
+};
+
+struct TreePage {
+  std::vector<TreeEntry> entries;
+  std::optional<std::string> next;  // opaque; give it back to fetch_tree_page
+  // What is left of the endpoint's budget of metadata calls, where it says so.
+  std::optional<std::uint32_t> calls_left;
+};
+
+struct RefList {
+  struct Ref {
+    std::string revision;  // "main", "v1.0", "refs/pr/1", "refs/convert/parquet"
+    CommitId commit;
+  };
+  std::vector<Ref> refs;
+};
+
+// One file of one commit: what a range is read from, and what its answers must agree with.
+struct FileSource {
+  RepoId repo;
+  CommitId commit;
+  std::string path;
+  BlobId blob;
+  std::uint64_t size = 0;
+};
+
+enum class Flow : std::uint8_t { more, pause, stop };
+
+// Receives one range. All calls come from the network thread, in order: on_start, on_data…, on_done.
+// If the fetch fails early on_start may be missing; on_done never is.
+class RangeSink {
+ public:
+  virtual ~RangeSink() = default;
+  // What will be delivered. It may be wider than what was asked for: an origin that ignores ranges
+  // sends the whole file from 0. It never starts after the requested offset.
+  virtual void on_start(ByteRange delivered) = 0;
+  // Consecutive bytes at `offset`. Flow::pause: nothing was taken; the same bytes come again after
+  // RangeFetch::resume(). Flow::stop: no more is wanted; on_done hears Code::cancelled.
+  virtual Flow on_data(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
+  // Success means that exactly the delivered range arrived.
+  virtual void on_done(Result<void> result) = 0;
+};
+
+// A handle on a running range. Any thread. Dropping it does not cancel.
+class RangeFetch {
+ public:
+  virtual ~RangeFetch() = default;
+  virtual void resume() = 0;
+  virtual void cancel() = 0;  // on_done hears Code::cancelled unless it has been called already
+};
+
+class Origin {
+ public:
+  virtual ~Origin() = default;
+
+  // Revision → commit. The answer tells a repository that has no such revision (`commit` empty) from
+  // one that does not exist for us (Code::not_found), as far as the endpoint does.
+  virtual void fetch_revision(const RepoId& repo, const std::string& revision,
+                              Done<RepoInfo> done) = 0;
+  // One page of a commit's recursive tree; `cursor` empty for the first.
+  virtual void fetch_tree_page(const RepoId& repo, const CommitId& commit,
+                               const std::string& cursor, Done<TreePage> done) = 0;
+  // Entries of some paths (at most 100). Paths that the commit does not have are left out. Uses
+  // paths-info; where the endpoint lacks it, a HEAD on each path (files only).
+  virtual void fetch_paths(const RepoId& repo, const CommitId& commit,
+                           std::vector<std::string> paths, Done<std::vector<TreeEntry>> done) = 0;
+  // All branches, tags, converts and pull requests.
+  virtual void fetch_refs(const RepoId& repo, Done<RefList> done) = 0;
+  // Bytes. `range` is not empty and lies inside the file.
+  virtual std::shared_ptr<RangeFetch> fetch_range(const FileSource& file, ByteRange range,
+                                                  std::shared_ptr<RangeSink> sink) = 0;
+
+  struct Health {
+    std::string endpoint;
+    bool up = true;
+    std::string last_error;  // empty while up
+  };
+  virtual std::vector<Health> health() const = 0;
+};
+
+struct OriginOptions {
+  std::vector<std::string> endpoints{"https://huggingface.co"};  // tried in order
+  Secret token;                                                  // the daemon's own service token
+  std::string ca_bundle;  // a file or empty: CURL_CA_BUNDLE, REQUESTS_CA_BUNDLE, SSL_CERT_FILE, system
+  std::string user_agent = "hffs";
+  bool offline = false;  // every call fails at once with Code::offline
+  std::chrono::milliseconds metadata_deadline{8'000};  // whole call, retries included
+  std::chrono::milliseconds connect_timeout{5'000};
+  std::chrono::milliseconds stall_timeout{15'000};  // no byte for this long ends a transfer
+  int connections = 16;                             // at most, to one host
+  // Tests: the retry and probe pace.
+  std::chrono::milliseconds probe_interval{1'000};
+};
+
+// Starts the network thread. The destructor stops it; every call still open hears Code::cancelled
+// before it returns. Proxies come from the usual variables (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
+Result<std::unique_ptr<Origin>> open_hub(OriginOptions options, const Clock& clock,
+                                         Metrics& metrics);
+
+}  // namespace hffs

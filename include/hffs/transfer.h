@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// TransferEngine: brings ranges of blobs from an origin into the store, each block once however many
+// wait for it. Here, and only here, hub and store meet.
+//
+// Threads: any; nothing blocks. A waiter hears exactly once, on the network or a store thread, with
+// no lock held. Nobody holds a lock across a fetch.
+//
+// Who wants bytes owns the deadline: transient failures are retried with back-off, resuming behind
+// the last byte that arrived, until `read_deadline` has passed since the waiter began. A
+// permanent refusal (denied, not_found, corrupt answer for the pinned commit) ends at once.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stop_token>
+
+#include "hffs/bytes.h"
+#include "hffs/clock.h"
+#include "hffs/error.h"
+#include "hffs/hub.h"
+#include "hffs/store.h"
+#include "hffs/telemetry.h"
+
+namespace hffs {
+
+struct TransferOptions {
+  std::chrono::milliseconds read_deadline{15 * 60 * 1'000};
+  std::chrono::milliseconds retry_first{250};   // back-off: doubles …
+  std::chrono::milliseconds retry_most{4'000};  // … up to this; a healed origin is seen within 5 s
+  // A request covers at most this many consecutive missing blocks.
+  BlockIndex blocks_per_request = 8;
+  // Bytes held between the network and the disk; arriving data is paused beyond it.
+  std::uint64_t buffer_bytes = std::uint64_t{32} << 20;
+  int requests_in_flight = 16;
+  // A blob whose bytes were wrong this often in a row is not fetched again for a minute: EIO.
+  int corrupt_limit = 3;
+};
+
+class TransferEngine {
+ public:
+  static std::unique_ptr<TransferEngine> create(TransferOptions options, Origin& origin,
+                                                Store& store, const Clock& clock,
+                                                Metrics& metrics);
+  // Waiters still open hear Code::cancelled.
+  virtual ~TransferEngine() = default;
+
+  // Completes when every block that `range` touches is readable in `blob`, or with the error that
+  // stands in the way. Asking `stop` to stop completes the waiter with Code::cancelled at once;
+  // a block that nobody waits for any more is still finished if its request is under way.
+  virtual void fetch(std::shared_ptr<Blob> blob, const FileSource& source, ByteRange range,
+                     std::stop_token stop, Done<void> done) = 0;
+
+  // The blob was found to have wrong bytes (from Store::on_incarnation); counts to corrupt_limit.
+  virtual void note_corrupt(std::uint64_t blob_number) = 0;
+
+  struct Snapshot {
+    std::size_t waiters = 0;
+    std::size_t requests = 0;
+    std::uint64_t buffered_bytes = 0;
+  };
+  virtual Snapshot snapshot() const = 0;
+};
+
+}  // namespace hffs

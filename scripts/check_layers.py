@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Fails if a module includes a public header or a library header that its layer must not know.
+
+Usage: check_layers.py SOURCE_ROOT [STAMP]
+
+The tables below are the arrows of docs/ARCHITECTURE.md; the linker's view of them is in the
+meson.build of each module.
+"""
+import pathlib
+import re
+import sys
+
+BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "record"}
+# module: the public headers (beside those of base) that its sources may include.
+MAY_INCLUDE = {
+    "base": set(),
+    "hub": {"hub"},
+    "store": {"store"},
+    "access": {"access", "hub"},
+    "transfer": {"transfer", "hub", "store"},
+    "catalog": {"catalog", "hub", "store", "access"},
+    "fs": {"filesystem", "store", "access", "transfer", "catalog"},
+    "keeper": {"keeper"},
+    "daemon": {"daemon", "hub", "store", "access", "transfer", "catalog", "filesystem", "keeper"},
+    "cli": {"daemon", "keeper"},
+}
+# library header (regex): the only files that may include it.
+ONLY_IN = {
+    r"curl/.*": "src/hub/",
+    r"lmdb\.h": "src/store/",
+    r"openssl/.*": "src/store/",
+    r"fuse.*\.h": "src/fs/",
+    r"spdlog/.*": "src/base/",
+    r"CLI/.*": "src/cli/",
+    r"toml\+\+/.*|toml\.hpp": "src/daemon/",
+}
+# public header: the public headers that it may include, by the same arrows.
+HEADER_OWNER = {"hub": "hub", "store": "store", "access": "access", "transfer": "transfer",
+                "catalog": "catalog", "filesystem": "fs", "keeper": "keeper", "daemon": "daemon"}
+INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.M)
+
+
+def main() -> int:
+    root = pathlib.Path(sys.argv[1])
+    errors = []
+
+    def check(path: pathlib.Path, module: str) -> None:
+        where = path.relative_to(root).as_posix()
+        for name in INCLUDE.findall(path.read_text()):
+            if name.startswith("hffs/"):
+                header = name[5:].removesuffix(".h")
+                if header not in BASE | MAY_INCLUDE[module]:
+                    errors.append(f"{where}: module '{module}' must not include {name}")
+            elif "../" in name or (root / "src" / name).exists():
+                errors.append(f"{where}: reaches into another module: {name}")
+            for pattern, only in ONLY_IN.items():
+                if re.fullmatch(pattern, name) and not where.startswith(only):
+                    errors.append(f"{where}: {name} may be included below {only} only")
+
+    for path in sorted((root / "src").glob("*/*")):
+        if path.suffix in {".h", ".cpp"}:
+            check(path, path.parent.name)
+    for path in sorted((root / "include/hffs").glob("*.h")):
+        check(path, HEADER_OWNER.get(path.stem, "base"))
+    for line in errors:
+        print(line, file=sys.stderr)
+    if not errors and len(sys.argv) > 2:
+        pathlib.Path(sys.argv[2]).write_text("ok\n")
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

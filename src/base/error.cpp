@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hffs/error.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace hffs {
+namespace {
+
+// Exit codes are a promise to scripts: documented in docs/SEMANTICS.md, never reused.
+constexpr std::array<CodeInfo, kCodeCount> kCodes{{
+    {"not_found", ENOENT, 3, false},
+    {"denied", EACCES, 4, false},
+    {"needs_login", EACCES, 5, false},
+    {"offline", EIO, 6, false},
+    {"unreachable", EIO, 7, true},
+    {"timed_out", EIO, 8, true},
+    {"rate_limited", EIO, 9, true},
+    {"corrupt", EIO, 10, false},
+    {"no_space", ENOSPC, 11, false},
+    {"io", EIO, 12, false},
+    {"busy", EBUSY, 13, false},
+    {"exists", EEXIST, 14, false},
+    {"refused", EPERM, 15, false},
+    {"invalid", EINVAL, 2, false},
+    {"unsupported", EOPNOTSUPP, 16, false},
+    {"stale", ESTALE, 17, false},
+    {"cancelled", EINTR, 18, false},
+    {"not_directory", ENOTDIR, 19, false},
+    {"is_directory", EISDIR, 20, false},
+    {"not_empty", ENOTEMPTY, 21, false},
+    {"bug", EIO, 70, false},
+}};
+
+Code code_of_errno(int value) {
+  switch (value) {
+    case ENOENT: return Code::not_found;
+    case EACCES:
+    case EPERM: return Code::denied;
+    case ENOSPC:
+    case EDQUOT: return Code::no_space;
+    case EEXIST: return Code::exists;
+    case EBUSY: return Code::busy;
+    case ENOTDIR: return Code::not_directory;
+    case EISDIR: return Code::is_directory;
+    case ENOTEMPTY: return Code::not_empty;
+    default: return Code::io;
+  }
+}
+
+}  // namespace
+
+const CodeInfo& info(Code code) { return kCodes[static_cast<std::size_t>(code)]; }
+
+Error system_error(int errno_value, std::string_view action) {
+  std::array<char, 128> text{};
+  return {code_of_errno(errno_value),
+          fmt::format("{}: {}", action, ::strerror_r(errno_value, text.data(), text.size())),
+          {}};
+}
+
+}  // namespace hffs
