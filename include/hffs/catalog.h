@@ -147,7 +147,8 @@ class Catalog {
                     Done<std::vector<DirItem>> done) = 0;
   // The text of a fixed file or of a ref (its commit, no newline). Starts a refresh of a stale ref.
   virtual Result<std::string> read_text(NodeId node) = 0;
-  // A client wrote a ref: ask the Hub for its value now.
+  // A client wrote a ref: ask the Hub for its value now. `name` below a directory of refs; or empty,
+  // and `directory` is the ref itself.
   virtual void refresh_ref(NodeId directory, std::string_view name) = 0;
 
   // From where a blob's bytes can be fetched.

@@ -1,1 +1,191 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "hffs/catalog.h"
+
+#include "impl.h"
+
+namespace hffs {
+namespace catalog {
+
+CatalogImpl::CatalogImpl(CatalogOptions options, Origin& origin, Store& store,
+                         AccessControl& access, const Clock& clock, Metrics& metrics)
+    : options_(std::move(options)),
+      store_(store),
+      access_(access),
+      clock_(clock),
+      metrics_(metrics),
+      resolver_(std::make_shared<Resolver>(options_, origin, store, clock)),
+      trees_(std::make_shared<TreeLoader>(options_, origin, store, clock)) {}
+
+std::optional<RepoRow> CatalogImpl::repo_row(RepoNumber number) {
+  std::optional<RepoRow> row;
+  store_.read([&](const ReadTxn& txn) { row = load_repo(txn, number); });
+  return row;
+}
+
+std::optional<RefRow> CatalogImpl::ref_row(std::uint64_t number) {
+  std::optional<RefRow> row;
+  store_.read([&](const ReadTxn& txn) { row = load_ref(txn, number); });
+  return row;
+}
+
+std::optional<CatalogImpl::RefDirectory> CatalogImpl::ref_directory(NodeId node) {
+  RepoNumber number = 0;
+  std::string prefix;
+  if (node.kind() == NodeKind::refs_root) {
+    number = static_cast<RepoNumber>(node.payload());
+  } else if (node.kind() == NodeKind::ref) {
+    const auto ref = ref_row(node.payload());
+    if (!ref || !ref->directory) return {};
+    number = ref->repo;
+    prefix = ref->revision + '/';
+  } else {
+    return {};
+  }
+  auto repo = repo_row(number);
+  if (!repo) return {};
+  return RefDirectory{std::move(*repo), std::move(prefix)};
+}
+
+void CatalogImpl::refresh_ref(NodeId directory, std::string_view name) {
+  if (name.empty()) {  // the ref itself
+    const auto ref = ref_row(directory.payload());
+    if (directory.kind() != NodeKind::ref || !ref || ref->directory) return;
+    if (const auto repo = repo_row(ref->repo)) resolver_->refresh(*repo, ref->revision, true);
+    return;
+  }
+  const auto above = ref_directory(directory);
+  const auto revision = above ? parse_revision(above->prefix + std::string(name))
+                              : fail(Code::not_found, "not a directory of refs");
+  if (revision && !is_side_name(name)) resolver_->refresh(above->repo, *revision, true);
+}
+
+Result<FileSource> CatalogImpl::source_of(std::uint64_t blob_number) {
+  std::optional<SourceRow> source;
+  std::optional<RepoRow> repo;
+  std::optional<CommitRow> commit;
+  std::string path;
+  store_.read([&](const ReadTxn& txn) {
+    source = load_source(txn, blob_number);
+    if (!source) return;
+    repo = load_repo(txn, source->repo);
+    commit = load_commit(txn, source->commit);
+    path = path_of(txn, source->commit, source->position);
+  });
+  const auto blob = store_.blob(blob_number);
+  if (!repo || !commit || !blob || path.empty())
+    return fail(Code::not_found, "no repository is known to have blob number {}", blob_number);
+  return FileSource{repo->canonical, commit->id, std::move(path), blob->id, blob->size};
+}
+
+std::optional<RepoId> CatalogImpl::repo_of(NodeId node) {
+  std::optional<RepoRow> repo;
+  store_.read([&](const ReadTxn& txn) {
+    RepoNumber number = 0;
+    switch (node.kind()) {
+      case NodeKind::repo:
+      case NodeKind::refs_root:
+      case NodeKind::blobs_root:
+      case NodeKind::snapshots:
+      case NodeKind::no_exist:
+      case NodeKind::trees:
+        number = static_cast<RepoNumber>(node.payload());
+        break;
+      case NodeKind::ref:
+      case NodeKind::revision:
+        if (const auto ref = load_ref(txn, node.payload())) number = ref->repo;
+        break;
+      case NodeKind::tree:
+      case NodeKind::no_exist_dir:
+        if (const auto commit = load_commit(txn, static_cast<CommitNumber>(node.commit())))
+          number = commit->repo;
+        break;
+      case NodeKind::blob:
+        if (const auto source = load_source(txn, node.blob_number())) number = source->repo;
+        break;
+      default:
+        break;
+    }
+    if (number != 0) repo = load_repo(txn, number);
+  });
+  if (!repo) return {};
+  return repo->id;
+}
+
+std::string CatalogImpl::describe(NodeId node) {
+  if (node.kind() == NodeKind::blob) {
+    const auto source = source_of(node.blob_number());
+    if (!source) return fmt::format("blob number {}", node.blob_number());
+    return fmt::format("{}@{}: {}", source->repo.text(), source->commit.hex().substr(0, 12),
+                       source->path);
+  }
+  const auto repo = repo_of(node);
+  if (!repo) return fmt::format("node {:#x}", node.value);
+  if (node.kind() != NodeKind::tree && node.kind() != NodeKind::no_exist_dir) return repo->text();
+  std::string path, commit_hex;
+  store_.read([&](const ReadTxn& txn) {
+    const auto number = static_cast<CommitNumber>(node.commit());
+    path = path_of(txn, number, static_cast<Position>(node.position()));
+    if (const auto commit = load_commit(txn, number)) commit_hex = commit->id.hex();
+  });
+  return fmt::format("{}@{}: {}", repo->text(), commit_hex.substr(0, 12), path);
+}
+
+Catalog::Usage CatalogImpl::usage() const {
+  Usage usage;
+  store_.read([&](const ReadTxn& txn) {
+    visit_repos(txn, 0, [&](const RepoRow& repo) {
+      ++usage.repos;
+      visit_commits(txn, repo.number, {}, [&](std::string_view, std::uint64_t number) {
+        ++usage.commits;
+        if (const auto commit = load_commit(txn, static_cast<CommitNumber>(number)))
+          usage.files += commit->files;
+        return true;
+      });
+      return true;
+    });
+  });
+  return usage;
+}
+
+namespace {
+
+// What the owner holds: completions that are still to come keep the catalog itself alive.
+class Handle final : public Catalog {
+ public:
+  explicit Handle(std::shared_ptr<CatalogImpl> impl) : impl_(std::move(impl)) {}
+  ~Handle() override { impl_->stop(); }
+
+  void lookup(const Caller& caller, NodeId parent, std::string_view name,
+              Done<Entry> done) override {
+    impl_->lookup(caller, parent, name, std::move(done));
+  }
+  Result<Entry> attributes(NodeId node) override { return impl_->attributes(node); }
+  Result<std::string> read_link(NodeId node) override { return impl_->read_link(node); }
+  void list(const Caller& caller, NodeId directory, std::uint64_t cookie, std::size_t most,
+            Done<std::vector<DirItem>> done) override {
+    impl_->list(caller, directory, cookie, most, std::move(done));
+  }
+  Result<std::string> read_text(NodeId node) override { return impl_->read_text(node); }
+  void refresh_ref(NodeId directory, std::string_view name) override {
+    impl_->refresh_ref(directory, name);
+  }
+  Result<FileSource> source_of(std::uint64_t number) override { return impl_->source_of(number); }
+  std::string describe(NodeId node) override { return impl_->describe(node); }
+  std::optional<RepoId> repo_of(NodeId node) override { return impl_->repo_of(node); }
+  Usage usage() const override { return impl_->usage(); }
+
+ private:
+  std::shared_ptr<CatalogImpl> impl_;
+};
+
+}  // namespace
+}  // namespace catalog
+
+Result<std::unique_ptr<Catalog>> Catalog::open(CatalogOptions options, Origin& origin, Store& store,
+                                               AccessControl& access, const Clock& clock,
+                                               Metrics& metrics) {
+  return std::make_unique<catalog::Handle>(std::make_shared<catalog::CatalogImpl>(
+      std::move(options), origin, store, access, clock, metrics));
+}
+
+}  // namespace hffs

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "index.h"
+
+#include <map>
+
+#include "hffs/record.h"
+#include "hffs/telemetry.h"
+
+namespace hffs::catalog {
+namespace {
+
+constexpr std::uint8_t kVersion = 1;
+
+std::int64_t seconds(WallTime time) {
+  return time.time_since_epoch().count();
+}
+WallTime wall(std::int64_t value) {
+  return WallTime(std::chrono::seconds(value));
+}
+
+std::optional<std::uint32_t> load_number(const ReadTxn& txn, Table table, std::string_view key) {
+  const auto value = txn.get(table, key);
+  if (!value) return {};
+  Reader reader(*value);
+  const std::uint32_t number = reader.u32();
+  if (!reader.ok()) return {};
+  return number;
+}
+std::string number_value(std::uint32_t number) {
+  std::string value;
+  for (int i = 0; i < 4; ++i) value.push_back(static_cast<char>(number >> (8 * i)));
+  return value;
+}
+
+// Every record passes here after decoding: one place that notices damage.
+bool sound(const Reader& reader, std::uint8_t version, Table table) {
+  if (reader.complete() && version == kVersion) return true;
+  log(Level::error, "catalog", "a row of '{}' cannot be read; treated as absent", info(table).name);
+  return false;
+}
+
+RefRow decode_ref(RepoNumber repo, std::string_view revision, std::string_view value, bool& good) {
+  Reader reader(value);
+  const std::uint8_t version = reader.u8();
+  RefRow row{.number = reader.u64(), .repo = repo, .revision = std::string(revision)};
+  row.directory = reader.u8() != 0;
+  row.commit = reader.u32();
+  row.changed = wall(reader.i64());
+  good = sound(reader, version, Table::refs);
+  return row;
+}
+
+void store_ref(WriteTxn& txn, const RefRow& row) {
+  txn.put(Table::refs, KeyWriter().u32(row.repo).text(row.revision),
+          RecordWriter(kVersion)
+              .u64(row.number)
+              .u8(row.directory ? 1 : 0)
+              .u32(row.commit)
+              .i64(seconds(row.changed)));
+  txn.put(Table::ref_numbers, KeyWriter().u64(row.number),
+          KeyWriter().u32(row.repo).text(row.revision));
+}
+
+void store_entry(WriteTxn& txn, const EntryRow& row) {
+  txn.put(Table::entries, KeyWriter().u32(row.commit).u32(row.position),
+          RecordWriter(kVersion)
+              .u8(static_cast<std::uint8_t>(row.kind))
+              .u32(row.depth)
+              .u32(row.hex_length)
+              .u32(row.parent)
+              .u64(row.blob)
+              .text(row.name));
+  txn.put(Table::entry_names, KeyWriter().u32(row.commit).u32(row.parent).text(row.name),
+          number_value(row.position) + static_cast<char>(row.kind));
+}
+
+// The first key that sorts behind `prefix + after`.
+std::string behind(std::string_view prefix, std::string_view after) {
+  std::string key(prefix);
+  if (after.empty()) return key;
+  key.append(after);
+  key.push_back('\0');
+  return key;
+}
+
+}  // namespace
+
+std::optional<RepoNumber> find_repo(const ReadTxn& txn, const RepoId& id) {
+  return load_number(txn, Table::repo_names, id.layout());
+}
+
+std::optional<RepoRow> load_repo(const ReadTxn& txn, RepoNumber number) {
+  const auto value = txn.get(Table::repos, KeyWriter().u32(number));
+  if (!value) return {};
+  Reader reader(*value);
+  const std::uint8_t version = reader.u8();
+  const auto type = static_cast<RepoType>(reader.u8());
+  const std::string_view name = reader.text(), canonical = reader.text();
+  const WallTime first_seen = wall(reader.i64());
+  if (!sound(reader, version, Table::repos)) return {};
+  auto id = RepoId::parse(type, name), real = RepoId::parse(type, canonical);
+  if (!id || !real) return {};
+  return RepoRow{number, *id, *real, first_seen};
+}
+
+std::optional<RefRow> load_ref(const ReadTxn& txn, RepoNumber repo, std::string_view revision) {
+  const auto value = txn.get(Table::refs, KeyWriter().u32(repo).text(revision));
+  if (!value) return {};
+  bool good = false;
+  RefRow row = decode_ref(repo, revision, *value, good);
+  if (!good) return {};
+  return row;
+}
+
+std::optional<RefRow> load_ref(const ReadTxn& txn, std::uint64_t number) {
+  const auto key = txn.get(Table::ref_numbers, KeyWriter().u64(number));
+  if (!key) return {};
+  Reader reader(*key);
+  const RepoNumber repo = reader.key_u32();
+  return load_ref(txn, repo, reader.rest());
+}
+
+std::optional<CommitNumber> find_commit(const ReadTxn& txn, RepoNumber repo, std::string_view hex) {
+  return load_number(txn, Table::commit_names, KeyWriter().u32(repo).text(hex));
+}
+
+std::optional<CommitRow> load_commit(const ReadTxn& txn, CommitNumber number) {
+  const auto value = txn.get(Table::commits, KeyWriter().u32(number));
+  if (!value) return {};
+  Reader reader(*value);
+  const std::uint8_t version = reader.u8();
+  const RepoNumber repo = reader.u32();
+  const std::string_view hex = reader.text();
+  const WallTime time = wall(reader.i64());
+  const std::uint8_t state = reader.u8();
+  const Position next = reader.u32();
+  const std::uint32_t files = reader.u32();
+  std::string cursor(reader.text());
+  auto id = CommitId::parse(hex);
+  if (!sound(reader, version, Table::commits) || !id) return {};
+  return CommitRow{
+      number, repo, *id, time, (state & 1) != 0, (state & 2) != 0, next, files, std::move(cursor)};
+}
+
+std::optional<EntryRow> load_entry(const ReadTxn& txn, CommitNumber commit, Position position) {
+  const auto value = txn.get(Table::entries, KeyWriter().u32(commit).u32(position));
+  if (!value) return {};
+  Reader reader(*value);
+  const std::uint8_t version = reader.u8();
+  EntryRow row;
+  row.commit = commit;
+  row.position = position;
+  row.kind = static_cast<TreeEntry::Kind>(reader.u8());
+  row.depth = reader.u32();
+  row.hex_length = reader.u32();
+  row.parent = reader.u32();
+  row.blob = reader.u64();
+  row.name = std::string(reader.text());
+  if (!sound(reader, version, Table::entries)) return {};
+  return row;
+}
+
+std::optional<Position> find_entry(const ReadTxn& txn, CommitNumber commit, Position parent,
+                                   std::string_view name) {
+  return load_number(txn, Table::entry_names, KeyWriter().u32(commit).u32(parent).text(name));
+}
+
+std::optional<std::uint64_t> find_repo_blob(const ReadTxn& txn, RepoNumber repo,
+                                            std::string_view hex) {
+  const auto value = txn.get(Table::repo_blobs, KeyWriter().u32(repo).text(hex));
+  if (!value) return {};
+  Reader reader(*value);
+  const std::uint64_t number = reader.u64();
+  if (!reader.complete()) return {};
+  return number;
+}
+
+std::optional<SourceRow> load_source(const ReadTxn& txn, std::uint64_t blob) {
+  std::optional<SourceRow> found;
+  txn.scan(Table::blob_sources, KeyWriter().u64(blob), {}, [&](auto key, auto value) {
+    Reader key_reader(key), reader(value);
+    key_reader.key_u64();
+    SourceRow row{.repo = key_reader.key_u32(), .commit = reader.u32(), .position = reader.u32()};
+    if (key_reader.complete() && reader.complete()) found = row;
+    return !found;
+  });
+  return found;
+}
+
+std::string path_of(const ReadTxn& txn, CommitNumber commit, Position position) {
+  std::string path;
+  while (position != 0) {
+    const auto row = load_entry(txn, commit, position);
+    if (!row || row->parent >= position) break;
+    path = path.empty() ? row->name : row->name + "/" + path;
+    position = row->parent;
+  }
+  return path;
+}
+
+void visit_repos(const ReadTxn& txn, RepoNumber after,
+                 const std::function<bool(const RepoRow&)>& visit) {
+  txn.scan(Table::repos, {}, KeyWriter().u32(after + 1), [&](auto key, auto) {
+    const auto row = load_repo(txn, Reader(key).key_u32());
+    return !row || visit(*row);
+  });
+}
+
+void visit_refs(const ReadTxn& txn, RepoNumber repo, std::string_view prefix,
+                std::string_view after, const std::function<bool(const RefRow&)>& visit) {
+  const std::string key_prefix = KeyWriter().u32(repo).text(prefix).bytes();
+  txn.scan(Table::refs, key_prefix, behind(key_prefix, after), [&](auto key, auto value) {
+    bool good = false;
+    const RefRow row = decode_ref(repo, key.substr(4), value, good);
+    return !good || visit(row);
+  });
+}
+
+void visit_commits(const ReadTxn& txn, RepoNumber repo, std::string_view after,
+                   const Visit& visit) {
+  const std::string prefix = KeyWriter().u32(repo).bytes();
+  txn.scan(Table::commit_names, prefix, behind(prefix, after), [&](auto key, auto value) {
+    return visit(key.substr(prefix.size()), Reader(value).u32());
+  });
+}
+
+void visit_repo_blobs(const ReadTxn& txn, RepoNumber repo, std::string_view after,
+                      const Visit& visit) {
+  const std::string prefix = KeyWriter().u32(repo).bytes();
+  txn.scan(Table::repo_blobs, prefix, behind(prefix, after), [&](auto key, auto value) {
+    return visit(key.substr(prefix.size()), Reader(value).u64());
+  });
+}
+
+void visit_entries(const ReadTxn& txn, CommitNumber commit, Position parent, std::string_view after,
+                   const std::function<bool(std::string_view name, Position position,
+                                            TreeEntry::Kind kind)>& visit) {
+  const std::string prefix = KeyWriter().u32(commit).u32(parent).bytes();
+  txn.scan(Table::entry_names, prefix, behind(prefix, after), [&](auto key, auto value) {
+    Reader reader(value);
+    const Position position = reader.u32();
+    const auto kind = static_cast<TreeEntry::Kind>(reader.u8());
+    return !reader.complete() || visit(key.substr(prefix.size()), position, kind);
+  });
+}
+
+RepoNumber put_repo(WriteTxn& txn, const RepoId& id, const RepoId& canonical, WallTime now) {
+  WallTime first_seen = now;
+  RepoNumber number = 0;
+  if (const auto known = find_repo(txn, id)) {
+    number = *known;
+    if (const auto row = load_repo(txn, number)) {
+      if (row->canonical == canonical) return number;
+      first_seen = row->first_seen;
+    }
+  } else {
+    number = static_cast<RepoNumber>(txn.next_number("repo"));
+    txn.put(Table::repo_names, id.layout(), number_value(number));
+  }
+  txn.put(Table::repos, KeyWriter().u32(number),
+          RecordWriter(kVersion)
+              .u8(static_cast<std::uint8_t>(id.type()))
+              .text(id.name())
+              .text(canonical.name())
+              .i64(seconds(first_seen)));
+  return number;
+}
+
+CommitNumber put_commit(WriteTxn& txn, RepoNumber repo, const CommitId& id, WallTime time) {
+  if (const auto known = find_commit(txn, repo, id.hex()); known && load_commit(txn, *known))
+    return *known;
+  const auto number = static_cast<CommitNumber>(txn.next_number("commit"));
+  txn.put(Table::commit_names, KeyWriter().u32(repo).text(id.hex()), number_value(number));
+  store_commit(txn, CommitRow{.number = number, .repo = repo, .id = id, .time = time});
+  return number;
+}
+
+void store_commit(WriteTxn& txn, const CommitRow& row) {
+  txn.put(Table::commits, KeyWriter().u32(row.number),
+          RecordWriter(kVersion)
+              .u32(row.repo)
+              .text(row.id.hex())
+              .i64(seconds(row.time))
+              .u8(static_cast<std::uint8_t>((row.complete ? 1 : 0) | (row.started ? 2 : 0)))
+              .u32(row.next_position)
+              .u32(row.files)
+              .text(row.cursor));
+}
+
+RefRow put_ref_directory(WriteTxn& txn, RepoNumber repo, std::string_view path, WallTime now) {
+  if (const std::size_t slash = path.rfind('/'); slash != path.npos)
+    put_ref_directory(txn, repo, path.substr(0, slash), now);
+  auto row = load_ref(txn, repo, path);
+  if (row && row->directory) return *row;
+  // A branch that became a directory of branches is another node.
+  row = RefRow{.number = txn.next_number("ref"), .repo = repo, .revision = std::string(path)};
+  row->directory = true;
+  row->commit = 0;
+  row->changed = now;
+  store_ref(txn, *row);
+  return *row;
+}
+
+RefRow put_ref(WriteTxn& txn, RepoNumber repo, std::string_view revision, CommitNumber commit,
+               WallTime now) {
+  auto row = load_ref(txn, repo, revision);
+  if (row && !row->directory && row->commit == commit) return *row;
+  if (commit != 0) {
+    if (const std::size_t slash = revision.rfind('/'); slash != revision.npos)
+      put_ref_directory(txn, repo, revision.substr(0, slash), now);
+  }
+  if (row && row->directory && commit == 0) return *row;
+  if (!row || row->directory)
+    row = RefRow{.number = txn.next_number("ref"), .repo = repo, .revision = std::string(revision)};
+  row->commit = commit;
+  row->changed = now;
+  store_ref(txn, *row);
+  return *row;
+}
+
+namespace {
+
+// Adds one entry below `parent`; nothing if the name is there already.
+std::optional<Position> add_entry(WriteTxn& txn, CommitRow& commit, EntryRow row) {
+  if (const auto known = find_entry(txn, commit.number, row.parent, row.name)) {
+    const auto there = load_entry(txn, commit.number, *known);
+    if (there && there->kind != row.kind) {
+      log(Level::warn, "catalog", "commit {}: '{}' is both a file and a directory; ignored",
+          commit.id.hex(), row.name);
+      return {};
+    }
+    return known;
+  }
+  row.commit = commit.number;
+  row.position = commit.next_position++;
+  store_entry(txn, row);
+  return row.position;
+}
+
+}  // namespace
+
+void put_entries(WriteTxn& txn, Store& store, CommitRow& commit,
+                 const std::vector<TreeEntry>& entries) {
+  std::map<std::string, Position, std::less<>> directories;  // of this batch
+  for (const TreeEntry& entry : entries) {
+    Position parent = 0;
+    std::uint32_t depth = 0;
+    std::string_view path = entry.path;
+    bool usable = true;
+    for (std::size_t slash = path.find('/'); slash != path.npos && usable;
+         slash = path.find('/', slash + 1), ++depth) {
+      const std::string_view directory = path.substr(0, slash);
+      if (const auto known = directories.find(directory); known != directories.end()) {
+        parent = known->second;
+        continue;
+      }
+      EntryRow row{.parent = parent,
+                   .kind = TreeEntry::Kind::directory,
+                   .depth = depth,
+                   .name = std::string(directory.substr(directory.rfind('/') + 1))};
+      const auto position = add_entry(txn, commit, std::move(row));
+      if ((usable = position.has_value())) parent = directories[std::string(directory)] = *position;
+    }
+    if (!usable) continue;
+    EntryRow row{.parent = parent,
+                 .kind = entry.kind,
+                 .depth = depth,
+                 .name = std::string(path.substr(path.rfind('/') + 1))};
+    if (entry.kind == TreeEntry::Kind::file) {
+      if (!entry.blob) continue;
+      row.blob = store.add_blob(txn, *entry.blob, entry.size);
+      row.hex_length = static_cast<std::uint32_t>(entry.blob->hex().size());
+    }
+    const std::uint64_t blob = row.blob;
+    const Position before = commit.next_position;
+    const auto position = add_entry(txn, commit, std::move(row));
+    if (!position || commit.next_position == before || blob == 0) continue;
+    ++commit.files;
+    std::string blob_value;
+    for (int i = 0; i < 8; ++i) blob_value.push_back(static_cast<char>(blob >> (8 * i)));
+    txn.put(Table::repo_blobs, KeyWriter().u32(commit.repo).text(entry.blob->hex()), blob_value);
+    const std::string source_key = KeyWriter().u64(blob).u32(commit.repo).bytes();
+    if (!txn.get(Table::blob_sources, source_key))
+      txn.put(Table::blob_sources, source_key,
+              number_value(commit.number) + number_value(*position));
+  }
+}
+
+}  // namespace hffs::catalog

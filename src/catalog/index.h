@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The catalog's rows: how repositories, refs, commits and tree entries stand in the index. Formats:
+// docs/STORE_FORMAT.md. Threads: whoever holds the transaction. load_ functions decode one row; a
+// row that cannot be decoded is treated as absent (the table can be rebuilt from the Hub) and
+// logged.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hffs/clock.h"
+#include "hffs/hub.h"
+#include "hffs/ids.h"
+#include "hffs/store.h"
+
+namespace hffs::catalog {
+
+using RepoNumber = std::uint32_t;
+using CommitNumber = std::uint32_t;
+using Position = std::uint32_t;  // in a commit's tree; 0 is its root
+
+struct RepoRow {
+  RepoNumber number = 0;
+  RepoId id;         // as it was asked for: the directory's name
+  RepoId canonical;  // as the Hub calls it: what requests use
+  WallTime first_seen{};
+};
+
+struct RefRow {
+  std::uint64_t number = 0;
+  RepoNumber repo = 0;
+  std::string revision;
+  bool directory = false;   // "refs/pr": the parent of nested refs
+  CommitNumber commit = 0;  // 0: the Hub has no such revision (any more)
+  WallTime changed{};
+};
+
+struct CommitRow {
+  CommitNumber number = 0;
+  RepoNumber repo = 0;
+  CommitId id;
+  WallTime time{};
+  bool complete = false;  // the whole tree is in the index
+  bool started = false;   // at least its first page is
+  Position next_position = 1;
+  std::uint32_t files = 0;
+  std::string cursor;  // where the next page begins
+};
+
+struct EntryRow {
+  CommitNumber commit = 0;
+  Position position = 0;
+  Position parent = 0;
+  TreeEntry::Kind kind = TreeEntry::Kind::file;
+  std::uint32_t depth = 0;       // directories between the snapshot and this entry
+  std::uint32_t hex_length = 0;  // of the blob's name
+  std::uint64_t blob = 0;
+  std::string name;
+};
+
+// Where a blob's bytes can be had.
+struct SourceRow {
+  RepoNumber repo = 0;
+  CommitNumber commit = 0;
+  Position position = 0;
+};
+
+std::optional<RepoNumber> find_repo(const ReadTxn& txn, const RepoId& id);
+std::optional<RepoRow> load_repo(const ReadTxn& txn, RepoNumber number);
+std::optional<RefRow> load_ref(const ReadTxn& txn, RepoNumber repo, std::string_view revision);
+std::optional<RefRow> load_ref(const ReadTxn& txn, std::uint64_t number);
+std::optional<CommitNumber> find_commit(const ReadTxn& txn, RepoNumber repo, std::string_view hex);
+std::optional<CommitRow> load_commit(const ReadTxn& txn, CommitNumber number);
+std::optional<EntryRow> load_entry(const ReadTxn& txn, CommitNumber commit, Position position);
+std::optional<Position> find_entry(const ReadTxn& txn, CommitNumber commit, Position parent,
+                                   std::string_view name);
+std::optional<std::uint64_t> find_repo_blob(const ReadTxn& txn, RepoNumber repo,
+                                            std::string_view hex);
+std::optional<SourceRow> load_source(const ReadTxn& txn, std::uint64_t blob);
+// "dir/file" of a position; empty for the root.
+std::string path_of(const ReadTxn& txn, CommitNumber commit, Position position);
+
+// Visitors return false to stop. `from` is exclusive: a name seen before, or empty.
+using Visit = std::function<bool(std::string_view name, std::uint64_t number)>;
+void visit_repos(const ReadTxn& txn, RepoNumber after,
+                 const std::function<bool(const RepoRow&)>& visit);
+void visit_refs(const ReadTxn& txn, RepoNumber repo, std::string_view prefix,
+                std::string_view after, const std::function<bool(const RefRow&)>& visit);
+void visit_commits(const ReadTxn& txn, RepoNumber repo, std::string_view after, const Visit& visit);
+void visit_repo_blobs(const ReadTxn& txn, RepoNumber repo, std::string_view after,
+                      const Visit& visit);
+void visit_entries(const ReadTxn& txn, CommitNumber commit, Position parent, std::string_view after,
+                   const std::function<bool(std::string_view name, Position position,
+                                            TreeEntry::Kind kind)>& visit);
+
+// Find or add; all inside one write.
+RepoNumber put_repo(WriteTxn& txn, const RepoId& id, const RepoId& canonical, WallTime now);
+CommitNumber put_commit(WriteTxn& txn, RepoNumber repo, const CommitId& id, WallTime time);
+void store_commit(WriteTxn& txn, const CommitRow& row);
+// Sets what a revision means (commit 0: nothing), with the directories above a nested one.
+RefRow put_ref(WriteTxn& txn, RepoNumber repo, std::string_view revision, CommitNumber commit,
+               WallTime now);
+RefRow put_ref_directory(WriteTxn& txn, RepoNumber repo, std::string_view path, WallTime now);
+// Adds entries and the directories above them to a commit's tree; known ones stay as they are.
+// Updates `commit` (the caller stores it).
+void put_entries(WriteTxn& txn, Store& store, CommitRow& commit,
+                 const std::vector<TreeEntry>& entries);
+
+}  // namespace hffs::catalog

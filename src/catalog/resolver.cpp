@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resolver.h"
+
+namespace hffs::catalog {
+namespace {
+
+// A refresh that failed is not tried again at every stat of the ref.
+constexpr std::chrono::milliseconds kRefreshPause{1'000};
+
+std::string key_of(const RepoId& repo, const std::string& revision) {
+  return repo.layout() + '\n' + revision;
+}
+
+std::optional<RepoRow> load_repo_row(Store& store, const RepoId& id) {
+  std::optional<RepoRow> row;
+  store.read([&](const ReadTxn& txn) {
+    if (const auto number = find_repo(txn, id)) row = load_repo(txn, *number);
+  });
+  return row;
+}
+
+}  // namespace
+
+Resolver::Resolver(const CatalogOptions& options, Origin& origin, Store& store, const Clock& clock)
+    : options_(options),
+      origin_(origin),
+      store_(store),
+      clock_(clock),
+      missing_(clock),
+      fresh_(clock) {}
+
+void Resolver::resolve(const RepoId& repo, const std::string& revision, Done<Resolution> done) {
+  const std::string key = key_of(repo, revision);
+  if (missing_.knows(key) || missing_.knows(repo.layout()))
+    return done(fail(Code::not_found, "{} has no revision '{}'", repo.text(), revision));
+  if (!flights_.join(key, std::move(done))) return;
+  const auto known = load_repo_row(store_, repo);
+  origin_.fetch_revision(known ? known->canonical : repo, revision,
+                         [self = shared_from_this(), repo, revision, key](auto answer) {
+                           self->settle(repo, revision, key, std::move(answer));
+                         });
+}
+
+void Resolver::settle(const RepoId& repo, const std::string& revision, const std::string& key,
+                      Result<RepoInfo> answer) {
+  if (!answer) {
+    // The whole repository is missing, as far as we may know; what is here already stays.
+    if (answer.error().code == Code::not_found && !load_repo_row(store_, repo))
+      missing_.remember(repo.layout(), options_.missing_ttl);
+    return flights_.land(key, fail(answer));
+  }
+  if (answer->commit)
+    fresh_.remember(key, options_.ref_ttl);
+  else
+    missing_.remember(key, options_.missing_ttl);
+  auto resolution = std::make_shared<Resolution>();
+  auto write = [self = shared_from_this(), repo, revision, info = *answer,
+                resolution](WriteTxn& txn) {
+    const WallTime now = self->clock_.wall();
+    *resolution = {.repo = put_repo(txn, repo, info.id, now), .ref = {}};
+    if (info.commit) {
+      const WallTime time = info.last_modified == WallTime{} ? now : info.last_modified;
+      const CommitNumber commit = put_commit(txn, resolution->repo, *info.commit, time);
+      resolution->ref = put_ref(txn, resolution->repo, revision, commit, now);
+    } else if (load_ref(txn, resolution->repo, revision)) {
+      put_ref(txn, resolution->repo, revision, 0, now);
+    }
+  };
+  store_.write(std::move(write),
+               [self = shared_from_this(), key, resolution](Result<void> written) {
+                 if (!written) return self->flights_.land(key, fail(written));
+                 self->flights_.land(key, *resolution);
+               });
+}
+
+void Resolver::find_directory(const RepoRow& repo, const std::string& path, Done<RefRow> done) {
+  const std::string key = key_of(repo.id, path + '/');
+  if (missing_.knows(key))
+    return done(fail(Code::not_found, "{} has no refs below '{}'", repo.id.text(), path));
+  if (!directories_.join(key, std::move(done))) return;
+  origin_.fetch_refs(
+      repo.canonical, [self = shared_from_this(), repo, path, key](Result<RefList> list) {
+        if (!list) return self->directories_.land(key, fail(list));
+        bool found = false;
+        for (const auto& ref : list->refs) found = found || ref.revision.starts_with(path + '/');
+        if (!found) {
+          self->missing_.remember(key, self->options_.missing_ttl);
+          return self->directories_.land(
+              key, fail(Code::not_found, "{} has no refs below '{}'", repo.id.text(), path));
+        }
+        auto row = std::make_shared<RefRow>();
+        self->store_.write(
+            [self, repo, path, row](WriteTxn& txn) {
+              *row = put_ref_directory(txn, repo.number, path, self->clock_.wall());
+            },
+            [self, key, row](Result<void> written) {
+              if (!written) return self->directories_.land(key, fail(written));
+              self->directories_.land(key, *row);
+            });
+      });
+}
+
+void Resolver::refresh(const RepoRow& repo, const std::string& revision, bool now) {
+  const std::string key = key_of(repo.id, revision);
+  if (now) {
+    missing_.forget(key);
+    missing_.forget(repo.id.layout());
+  } else {
+    if (fresh_.knows(key)) return;
+    fresh_.remember(key, kRefreshPause);
+  }
+  resolve(repo.id, revision, [repo, revision](Result<Resolution> answer) {
+    if (!answer)
+      log(Level::debug, "catalog", "{}: refs/{} not refreshed: {}", repo.id.text(), revision,
+          answer.error().message);
+  });
+}
+
+}  // namespace hffs::catalog

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Resolver: asks the Hub what a revision of a repository is, and writes the answer into the index.
+// One question at a time for each (repository, revision), however many ask. A name that the Hub
+// does not have is believed missing for `missing_ttl`; a failure to reach the Hub is never
+// remembered. Threads: any; nothing blocks.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "flight.h"
+#include "hffs/catalog.h"
+#include "index.h"
+#include "recent.h"
+
+namespace hffs::catalog {
+
+struct Resolution {
+  RepoNumber repo = 0;
+  std::optional<RefRow> ref;  // nothing: the repository has no such revision
+};
+
+class Resolver : public std::enable_shared_from_this<Resolver> {
+ public:
+  Resolver(const CatalogOptions& options, Origin& origin, Store& store, const Clock& clock);
+
+  // Asks now, unless the name is known to be missing.
+  void resolve(const RepoId& repo, const std::string& revision, Done<Resolution> done);
+  // Whether `path` is a directory of refs ("feature" where a branch "feature/x" exists): its row.
+  void find_directory(const RepoRow& repo, const std::string& path, Done<RefRow> done);
+  // Refreshes a ref behind the caller's back if it is older than ref_ttl (or `now`).
+  void refresh(const RepoRow& repo, const std::string& revision, bool now);
+
+ private:
+  void settle(const RepoId& repo, const std::string& revision, const std::string& key,
+              Result<RepoInfo> answer);
+
+  const CatalogOptions options_;
+  Origin& origin_;
+  Store& store_;
+  const Clock& clock_;
+  Recent missing_, fresh_;
+  Flight<Resolution> flights_;
+  Flight<RefRow> directories_;
+};
+
+}  // namespace hffs::catalog

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// TreeLoader: brings a commit's tree into the index, page by page. One path can be answered before
+// the last page (paths-info); listings wait for all of them, through rate limits, and go on where
+// they stopped, even after a restart: the cursor of the next page is in the commit's row.
+// Threads: any; nothing blocks. Completions come on a store or network thread.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "flight.h"
+#include "hffs/catalog.h"
+#include "index.h"
+#include "recent.h"
+#include "timer.h"
+
+namespace hffs::catalog {
+
+class TreeLoader : public std::enable_shared_from_this<TreeLoader> {
+ public:
+  TreeLoader(const CatalogOptions& options, Origin& origin, Store& store, const Clock& clock);
+
+  // The position of `name` below `parent`, or nothing if the commit surely has no such path.
+  void find(CommitNumber commit, Position parent, const std::string& name,
+            Done<std::optional<Position>> done);
+  // Until the whole tree is in the index.
+  void complete(CommitNumber commit, Done<void> done);
+  // A commit that no ref named: it exists if the Hub gives its tree.
+  void discover(RepoNumber repo, const CommitId& id, Done<CommitNumber> done);
+  // No timer fires any more.
+  void stop() { timer_.stop(); }
+
+ private:
+  struct Page {
+    bool complete = false;
+    std::optional<std::uint32_t> calls_left;
+  };
+
+  void fetch_page(CommitNumber commit, Done<Page> done);
+  void store_page(CommitNumber commit, const std::string& key, TreePage page);
+  void next_page(CommitNumber commit, const std::string& key);
+  void page_arrived(CommitNumber commit, const std::string& key, Result<Page> page);
+  void ask_path(CommitNumber commit, Position parent, const std::string& name,
+                Done<std::optional<Position>> done);
+  void later(std::chrono::milliseconds delay, CommitNumber commit, const std::string& key);
+
+  const CatalogOptions options_;
+  Origin& origin_;
+  Store& store_;
+  const Clock& clock_;
+  Recent missing_;    // commits and paths that the Hub does not have
+  Recent restarted_;  // listings whose cursor was thrown away
+  Guarded<std::unordered_map<CommitNumber, int>> asked_;  // single paths, by commit
+  Flight<Page> pages_;
+  Flight<bool> listings_;
+  Flight<std::optional<Position>> paths_;
+  Flight<CommitNumber> discoveries_;
+  Timer timer_;
+};
+
+}  // namespace hffs::catalog
