@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The catalog over a real store and an origin in memory: what is asked, how often, and what stays
+// known.
+#include "hffs/catalog.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+
+#include "fake_origin.h"
+#include "wait.h"
+
+namespace hffs {
+namespace {
+
+using test::wait_for;
+
+const std::string kCommitA(40, 'a'), kCommitB(40, 'b');
+
+TreeEntry file(const std::string& path, char digit = '1', std::uint64_t size = 100) {
+  return {.kind = TreeEntry::Kind::file,
+          .path = path,
+          .size = size,
+          .blob = *BlobId::parse(std::string(40, digit))};
+}
+
+class CatalogTest : public testing::Test {
+ protected:
+  CatalogTest() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "hffs-catalog-XXXXXX").string();
+    directory_ = mkdtemp(pattern.data());
+    origin_.repos["acme/tiny"] = {
+        .refs = {{"main", kCommitA}, {"refs/pr/1", kCommitB}, {"feature/x", kCommitB}},
+        .trees = {{kCommitA, {file("config.json"), file("sub/deep/x.bin", '2', 5'000'000)}},
+                  {kCommitB, {file("config.json", '3')}}}};
+    open();
+  }
+  ~CatalogTest() override {
+    close();
+    std::filesystem::remove_all(directory_);
+  }
+
+  void open() {
+    auto store = Store::open({.state_dir = directory_}, system_disk(), system_clock(), metrics_);
+    ASSERT_TRUE(store) << store.error().message;
+    store_ = std::move(*store);
+    auto catalog = Catalog::open(options_, origin_, *store_, *access_, system_clock(), metrics_);
+    ASSERT_TRUE(catalog);
+    catalog_ = std::move(*catalog);
+  }
+  void close() {
+    catalog_.reset();
+    store_.reset();
+  }
+  void reopen() {
+    close();
+    open();
+  }
+
+  Result<Entry> lookup(NodeId parent, const std::string& name) {
+    return wait_for<Entry>(
+        [&](Done<Entry> done) { catalog_->lookup(Caller{}, parent, name, std::move(done)); });
+  }
+  // Walks a path from the root.
+  Result<Entry> walk(const std::string& path) {
+    Result<Entry> entry = Entry{.node = kRootNode};
+    std::size_t begin = 0;
+    while (begin <= path.size()) {
+      const std::size_t slash = std::min(path.find('/', begin), path.size());
+      entry = lookup(entry->node, path.substr(begin, slash - begin));
+      if (!entry || entry->node.value == 0) return entry;
+      begin = slash + 1;
+    }
+    return entry;
+  }
+  std::set<std::string> names(NodeId directory, std::size_t most = 1'000) {
+    std::set<std::string> found;
+    std::uint64_t cookie = 0;
+    while (true) {
+      auto items = wait_for<std::vector<DirItem>>(
+          [&](auto done) { catalog_->list(Caller{}, directory, cookie, most, std::move(done)); });
+      EXPECT_TRUE(items) << items.error().message;
+      if (!items) return found;
+      for (const auto& item : *items) EXPECT_TRUE(found.insert(item.name).second) << item.name;
+      if (items->size() < most) return found;
+      cookie = items->back().cookie;
+    }
+  }
+  static bool absent(const Result<Entry>& entry) {
+    return entry ? entry->node.value == 0 : entry.error().code == Code::not_found;
+  }
+
+  Metrics metrics_;
+  test::FakeOrigin origin_;
+  std::string directory_;
+  CatalogOptions options_{.ref_ttl = std::chrono::hours(1), .missing_ttl = std::chrono::hours(1)};
+  std::unique_ptr<AccessControl> access_ = allow_everybody();
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Catalog> catalog_;
+};
+
+TEST_F(CatalogTest, FirstUseCostsTwoCallsAndThenNone) {
+  const auto pointer = walk("models--acme--tiny/snapshots/" + kCommitA + "/config.json");
+  ASSERT_TRUE(pointer);
+  EXPECT_EQ(pointer->attr.kind, FileKind::symlink);
+  EXPECT_EQ(*catalog_->read_link(pointer->node), "../../blobs/" + std::string(40, '1'));
+  EXPECT_EQ(pointer->attr.size, catalog_->read_link(pointer->node)->size());
+  EXPECT_EQ(origin_.total(), 2);
+  const auto deep = walk("models--acme--tiny/snapshots/" + kCommitA + "/sub/deep/x.bin");
+  ASSERT_TRUE(deep);
+  EXPECT_EQ(*catalog_->read_link(deep->node), "../../../../blobs/" + std::string(40, '2'));
+  EXPECT_EQ(deep->attr.size, catalog_->read_link(deep->node)->size());
+  EXPECT_TRUE(walk("models--acme--tiny/refs/main"));
+  EXPECT_TRUE(walk("models--acme--tiny/blobs/" + std::string(40, '2')));
+  EXPECT_EQ(origin_.total(), 2);
+}
+
+TEST_F(CatalogTest, IdsAndContentSurviveAReopenWithoutACall) {
+  const auto before = walk("models--acme--tiny/snapshots/" + kCommitA + "/sub/deep");
+  const auto ref = walk("models--acme--tiny/refs/main");
+  ASSERT_TRUE(before && ref);
+  const int calls = origin_.total();
+  reopen();
+  EXPECT_EQ(walk("models--acme--tiny/snapshots/" + kCommitA + "/sub/deep")->node, before->node);
+  EXPECT_EQ(*catalog_->read_text(ref->node), kCommitA);
+  EXPECT_EQ(origin_.count("tree"), 1);
+  EXPECT_GE(origin_.total(), calls);  // the ref, unconfirmed since the restart, is asked again
+}
+
+TEST_F(CatalogTest, BadNamesAskNobody) {
+  for (const char* name : {"blobs", "models--", "tmpabc", "x.lock", "models--a--b--c", ".cache"})
+    EXPECT_TRUE(absent(lookup(kRootNode, name))) << name;
+  EXPECT_EQ(origin_.total(), 0);
+  const auto refs = walk("models--acme--tiny/refs");
+  ASSERT_TRUE(refs);
+  const int calls = origin_.total();
+  for (const auto& name : {kCommitA, std::string("main.abc.tmp"), std::string("tmp1")})
+    EXPECT_TRUE(absent(lookup(refs->node, name))) << name;
+  EXPECT_EQ(origin_.total(), calls);
+}
+
+TEST_F(CatalogTest, AMissingRepositoryIsBelievedForAWhile) {
+  EXPECT_TRUE(absent(walk("models--acme--nothing")));
+  EXPECT_TRUE(absent(walk("models--acme--nothing")));
+  EXPECT_EQ(origin_.total(), 1);
+}
+
+TEST_F(CatalogTest, AFailureToAskIsNotBelieved) {
+  origin_.fault = [](const std::string&) { return Error{Code::unreachable, "down", {}}; };
+  EXPECT_TRUE(absent(walk("models--acme--tiny")));
+  origin_.fault = nullptr;
+  EXPECT_TRUE(walk("models--acme--tiny"));
+}
+
+TEST_F(CatalogTest, KnownThingsStayWhileTheOriginIsDown) {
+  ASSERT_TRUE(walk("models--acme--tiny/snapshots/" + kCommitA + "/config.json"));
+  origin_.fault = [](const std::string&) { return Error{Code::unreachable, "down", {}}; };
+  reopen();
+  EXPECT_TRUE(walk("models--acme--tiny/snapshots/" + kCommitA + "/config.json"));
+  const auto ref = walk("models--acme--tiny/refs/main");
+  ASSERT_TRUE(ref);
+  EXPECT_EQ(*catalog_->read_text(ref->node), kCommitA);
+}
+
+TEST_F(CatalogTest, NestedRefs) {
+  const auto pr = walk("models--acme--tiny/refs/refs/pr/1");
+  ASSERT_TRUE(pr);
+  EXPECT_EQ(*catalog_->read_text(pr->node), kCommitB);
+  const auto branch = walk("models--acme--tiny/refs/feature/x");
+  ASSERT_TRUE(branch);
+  EXPECT_EQ(*catalog_->read_text(branch->node), kCommitB);
+  EXPECT_TRUE(absent(walk("models--acme--tiny/refs/nothing/x")));
+  const auto refs = walk("models--acme--tiny/refs");
+  EXPECT_EQ(names(refs->node), (std::set<std::string>{"main", "refs", "feature"}));
+  EXPECT_EQ(names(walk("models--acme--tiny/refs/refs/pr")->node), std::set<std::string>{"1"});
+  EXPECT_EQ(names(walk("models--acme--tiny/snapshots")->node),
+            (std::set<std::string>{kCommitA, kCommitB}));
+}
+
+TEST_F(CatalogTest, AMovedRefIsServedStaleAndRefreshedBehind) {
+  options_.ref_ttl = std::chrono::milliseconds(0);
+  reopen();
+  const auto ref = walk("models--acme--tiny/refs/main");
+  ASSERT_TRUE(ref);
+  origin_.repos["acme/tiny"].refs["main"] = kCommitB;
+  catalog_->refresh_ref(ref->node, "");
+  for (int i = 0; i < 200 && *catalog_->read_text(ref->node) != kCommitB; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(*catalog_->read_text(ref->node), kCommitB);
+  EXPECT_EQ(walk("models--acme--tiny/refs/main")->node, ref->node);
+}
+
+TEST_F(CatalogTest, ACommitThatNoRefNames) {
+  const std::string historical(40, 'c');
+  origin_.repos["acme/tiny"].trees[historical] = {file("old.json", '4')};
+  EXPECT_TRUE(walk("models--acme--tiny/snapshots/" + historical + "/old.json"));
+  EXPECT_TRUE(absent(walk("models--acme--tiny/snapshots/" + std::string(40, 'd'))));
+  EXPECT_TRUE(names(walk("models--acme--tiny/snapshots")->node).contains(historical));
+}
+
+TEST_F(CatalogTest, RevisionLinks) {
+  const auto link = walk("models--acme--tiny/snapshots/main");
+  ASSERT_TRUE(link);
+  EXPECT_EQ(link->attr.kind, FileKind::symlink);
+  EXPECT_EQ(*catalog_->read_link(link->node), kCommitA);
+  EXPECT_EQ(names(walk("models--acme--tiny/snapshots")->node), std::set<std::string>{kCommitA});
+}
+
+TEST_F(CatalogTest, NoExistIsTheComplementOfTheTree) {
+  const std::string base = "models--acme--tiny/.no_exist/" + kCommitA;
+  EXPECT_EQ(walk(base + "/added_tokens.json")->attr.kind, FileKind::regular);
+  EXPECT_EQ(walk(base + "/added_tokens.json")->attr.size, 0u);
+  EXPECT_TRUE(absent(walk(base + "/config.json")));
+  EXPECT_EQ(walk(base + "/vae")->attr.kind, FileKind::directory);
+  EXPECT_EQ(walk(base + "/vae/x.json")->attr.kind, FileKind::regular);
+  EXPECT_EQ(walk(base + "/sub/deep/y.bin")->attr.kind, FileKind::regular);
+  EXPECT_TRUE(absent(walk(base + "/sub/deep/x.bin")));
+  EXPECT_EQ(walk(base + "/added_tokens.json")->node, walk(base + "/added_tokens.json")->node);
+}
+
+TEST_F(CatalogTest, ALargeTreeAnswersOnePathAndListsAll) {
+  origin_.page_size = 10;
+  auto& tree = origin_.repos["acme/tiny"].trees[kCommitA];
+  for (int i = 0; i < 95; ++i) tree.push_back(file(fmt::format("data/{:03}.json", i)));
+  const std::string base = "models--acme--tiny/snapshots/" + kCommitA;
+  EXPECT_TRUE(walk(base + "/data/094.json"));
+  EXPECT_EQ(origin_.count("tree"), 1);
+  EXPECT_TRUE(absent(walk(base + "/data/nothing.json")));
+  EXPECT_EQ(origin_.count("tree"), 1);
+  EXPECT_EQ(names(walk(base + "/data")->node, 7).size(), 95u);
+  EXPECT_EQ(origin_.count("tree"), 10);
+  EXPECT_EQ(names(walk(base)->node), (std::set<std::string>{"config.json", "data", "sub"}));
+  const int calls = origin_.total();
+  EXPECT_TRUE(absent(walk(base + "/data/nothing2.json")));
+  EXPECT_EQ(origin_.total(), calls);
+}
+
+TEST_F(CatalogTest, AListingGoesOnAfterARateLimitAndARestart) {
+  origin_.page_size = 10;
+  auto& tree = origin_.repos["acme/tiny"].trees[kCommitA];
+  for (int i = 0; i < 45; ++i) tree.push_back(file(fmt::format("{:03}.json", i)));
+  const std::string base = "models--acme--tiny/snapshots/" + kCommitA;
+  ASSERT_TRUE(walk(base + "/config.json"));
+  int limited = 1;
+  origin_.fault = [&](const std::string& call) -> std::optional<Error> {
+    if (call != "tree" || limited-- <= 0) return {};
+    return Error{Code::rate_limited, "slow down", std::chrono::milliseconds(50)};
+  };
+  reopen();
+  EXPECT_EQ(names(walk(base)->node).size(), 47u);
+  EXPECT_EQ(origin_.count("tree"), 6);  // five pages, one of them twice
+}
+
+TEST_F(CatalogTest, OneContentIsOneBlobInAllRepositories) {
+  origin_.repos["acme/other"] = {.refs = {{"main", kCommitB}},
+                                 .trees = {{kCommitB, {file("same.json", '1')}}}};
+  const std::string hex(40, '1');
+  ASSERT_TRUE(walk("models--acme--tiny/snapshots/" + kCommitA + "/config.json"));
+  ASSERT_TRUE(walk("models--acme--other/snapshots/" + kCommitB + "/same.json"));
+  const auto one = walk("models--acme--tiny/blobs/" + hex);
+  const auto two = walk("models--acme--other/blobs/" + hex);
+  ASSERT_TRUE(one && two);
+  EXPECT_EQ(one->attr.inode, two->attr.inode);
+  EXPECT_TRUE(absent(walk("models--acme--other/blobs/" + std::string(40, '2'))));
+}
+
+TEST_F(CatalogTest, AWrongSizeDoesNotPoisonAnotherRepository) {
+  origin_.repos["evil/x"] = {.refs = {{"main", kCommitB}},
+                             .trees = {{kCommitB, {file("same.json", '1', 7)}}}};
+  ASSERT_TRUE(walk("models--evil--x/snapshots/" + kCommitB + "/same.json"));
+  ASSERT_TRUE(walk("models--acme--tiny/snapshots/" + kCommitA + "/config.json"));
+  EXPECT_EQ(walk("models--acme--tiny/blobs/" + std::string(40, '1'))->attr.size, 100u);
+  EXPECT_EQ(walk("models--evil--x/blobs/" + std::string(40, '1'))->attr.size, 7u);
+}
+
+TEST_F(CatalogTest, ARenamedRepositoryKeepsTheNameAskedFor) {
+  origin_.repos["old/name"] = {.refs = {{"main", kCommitA}}, .canonical = "acme/tiny"};
+  ASSERT_TRUE(walk("models--old--name/snapshots/" + kCommitA + "/config.json"));
+  EXPECT_TRUE(names(kRootNode).contains("models--old--name"));
+  EXPECT_FALSE(names(kRootNode).contains("models--acme--tiny"));
+}
+
+TEST_F(CatalogTest, ManyAskersOneCall) {
+  std::atomic<int> left = 50;
+  for (int i = 0; i < 50; ++i)
+    catalog_->lookup(Caller{}, kRootNode, "models--acme--tiny", [&](Result<Entry> entry) {
+      EXPECT_TRUE(entry);
+      --left;
+    });
+  for (int i = 0; i < 500 && left > 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(left, 0);
+  EXPECT_EQ(origin_.total(), 1);
+}
+
+TEST_F(CatalogTest, SourceOfABlob) {
+  ASSERT_TRUE(walk("models--acme--tiny/snapshots/" + kCommitA + "/config.json"));
+  const auto blob = walk("models--acme--tiny/blobs/" + std::string(40, '2'));
+  ASSERT_TRUE(blob);
+  const auto source = catalog_->source_of(blob->node.blob_number());
+  ASSERT_TRUE(source);
+  EXPECT_EQ(source->path, "sub/deep/x.bin");
+  EXPECT_EQ(source->commit.hex(), kCommitA);
+  EXPECT_EQ(source->size, 5'000'000u);
+}
+
+}  // namespace
+}  // namespace hffs
