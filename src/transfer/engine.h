@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The engine's parts. One mutex guards the tables; it is never held across a call to the origin, a
+// completion, or a handover to the store (it may be held while a blob's bitmap is read).
+//
+// A *request* owns blocks that nobody else fetches, for as many *attempts* (one range GET each) as
+// it takes. A *waiter* waits for some blocks, whoever owns them.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "hffs/transfer.h"
+
+namespace hffs::transfer {
+
+struct Waiter {
+  Done<void> done;  // empty once it was called
+  std::size_t blocks_left = 0;
+  std::multimap<Instant, std::weak_ptr<Waiter>>::iterator deadline;
+  std::optional<std::stop_callback<std::function<void()>>> on_stop;
+};
+
+struct BlobKey {
+  std::uint64_t number = 0;
+  std::uint32_t incarnation = 0;
+  auto operator<=>(const BlobKey&) const = default;
+};
+
+struct Request {
+  Request(BlobKey its_key, std::shared_ptr<Blob> its_blob, const FileSource& its_source,
+          BlockIndex first)
+      : key(its_key),
+        blob(std::move(its_blob)),
+        source(its_source),
+        run{first, 0},
+        position(first * kBlockSize) {}
+
+  const BlobKey key;
+  const std::shared_ptr<Blob> blob;
+  const FileSource source;
+  BlockRun run;                    // what it owns
+  std::uint64_t position;          // next byte to ask for
+  std::vector<std::byte> partial;  // the bytes of the block that `position` stands in, so far
+  int failures = 0;                // attempts in a row that brought nothing
+  std::string last_error;
+  std::shared_ptr<RangeFetch> running;  // while an attempt is under way
+};
+
+struct InFlight {
+  std::shared_ptr<Request> owner;
+  std::vector<std::shared_ptr<Waiter>> waiters;
+};
+
+// Back-off after `failures` attempts in a row that brought nothing.
+std::chrono::milliseconds retry_delay(const TransferOptions& options, int failures,
+                                      std::chrono::milliseconds asked_by_peer);
+
+class Engine : public std::enable_shared_from_this<Engine> {
+ public:
+  Engine(TransferOptions options, Origin& origin, const Clock& clock, Metrics& metrics);
+
+  void fetch(std::shared_ptr<Blob> blob, const FileSource& source, ByteRange range,
+             std::stop_token stop, Done<void> done);
+  void note_corrupt(std::uint64_t blob_number);
+  TransferEngine::Snapshot snapshot();
+  void start();
+  void stop();  // blocks until no attempt is under way
+
+  // From attempts, on the network thread.
+  // Whether an attempt that delivers the whole file may go on: one for each blob.
+  bool begin_whole(const std::shared_ptr<Request>& request);
+  void end_whole(const std::shared_ptr<Request>& request);
+  bool reserve_buffer(std::uint64_t bytes, const std::shared_ptr<Request>& request);
+  void release_buffer(std::uint64_t bytes);
+  void write_block(const std::shared_ptr<Request>& request, BlockIndex block,
+                   std::vector<std::byte> bytes);
+  void attempt_ended(const std::shared_ptr<Request>& request, Result<void> result, bool progress);
+
+ private:
+  using BlockKey = std::pair<BlobKey, BlockIndex>;
+  // Completions collected under the lock, called after it.
+  class Completions {
+   public:
+    void add(Done<void> done, Result<void> result) {
+      list_.emplace_back(std::move(done), std::move(result));
+    }
+    ~Completions() {
+      for (auto& [done, result] : list_) done(std::move(result));
+    }
+
+   private:
+    std::vector<std::pair<Done<void>, Result<void>>> list_;
+  };
+
+  void run_timer();
+  void dispatch();
+  void plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<Blob>& blob,
+            const FileSource& source, const std::vector<BlockRun>& missing);
+  bool wanted(const Request& request) const;
+  void drop(Request& request, const Error* error, Completions& completions);
+  void block_ready(const BlobKey& key, BlockIndex block, std::uint64_t bytes);
+  void finish(Waiter& waiter, Result<void> result, Completions& completions);
+  void cancel_waiter(const std::weak_ptr<Waiter>& waiter);
+
+  const TransferOptions options_;
+  Origin& origin_;
+  const Clock& clock_;
+  Metrics& metrics_;
+
+  mutable std::mutex mutex_;  // guards everything below
+  std::map<BlockKey, InFlight> blocks_;
+  std::deque<std::shared_ptr<Request>> queue_;
+  std::multimap<Instant, std::shared_ptr<Request>> resting_;  // in back-off
+  std::set<std::shared_ptr<Request>> running_, paused_;
+  std::map<BlobKey, std::shared_ptr<Request>> whole_;  // the one that streams a whole file
+  std::multimap<Instant, std::weak_ptr<Waiter>> deadlines_;
+  std::set<std::shared_ptr<Waiter>> waiters_;
+  struct Corrupt {
+    int times = 0;
+    Instant until{};
+  };
+  std::map<std::uint64_t, Corrupt> corrupt_;
+  std::uint64_t buffered_ = 0;
+  bool stopping_ = false;
+  std::condition_variable changed_;
+  std::thread timer_;
+};
+
+}  // namespace hffs::transfer
