@@ -1,1 +1,144 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "hffs/keeper.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "hffs/guarded.h"
+#include "mount_helper.h"
+#include "mount_point.h"
+#include "mountinfo.h"
+
+namespace hffs {
+namespace {
+
+constexpr const char* kDevice = "/dev/fuse";
+
+Result<UniqueFd> open_device() {
+  UniqueFd device(::open(kDevice, O_RDWR | O_CLOEXEC));
+  if (device) return device;
+  switch (errno) {
+    case ENOENT:
+    case ENODEV:
+    case ENXIO:
+      return fail(Code::unsupported,
+                  "there is no {}; load the module (modprobe fuse), or start the container with "
+                  "--device {}",
+                  kDevice, kDevice);
+    case EACCES:
+    case EPERM:
+      return fail(Code::denied,
+                  "{} may not be opened; give this user read and write access to it, or allow the "
+                  "device in the container",
+                  kDevice);
+    default:
+      return fail(system_error(errno, fmt::format("opening {}", kDevice)));
+  }
+}
+
+// No default_permissions: modes are for show, the daemon decides who may what.
+Result<UniqueFd> mount_directly(const MountOptions& options, const std::string& mount_point) {
+  auto device = open_device();
+  if (!device) return fail(device);
+  const std::string data =
+      fmt::format("fd={},rootmode=40000,user_id={},group_id={}{}", device->get(), ::geteuid(),
+                  ::getegid(), options.allow_other ? ",allow_other" : "");
+  constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV;
+  const auto try_mount = [&](const char* type, const std::string& its_data) {
+    return ::mount(options.source.c_str(), mount_point.c_str(), type, kFlags, its_data.c_str()) ==
+           0;
+  };
+  const std::string type(kFileSystemType);
+  if (try_mount(type.c_str(), data)) return device;
+  if ((errno == ENODEV || errno == EINVAL) && try_mount("fuse", data + ",subtype=hffs"))
+    return device;
+  const int reason = errno;
+  if (reason == ENODEV)
+    return fail(Code::unsupported, "the kernel has no FUSE; load the module (modprobe fuse)");
+  return fail(system_error(reason, fmt::format("mounting {}", mount_point)));
+}
+
+Result<UniqueFd> mount_by_helper(const MountOptions& options, const std::string& mount_point) {
+  // Said here, since the helper's words for it depend on its version.
+  if (::access(kDevice, F_OK) != 0)
+    if (auto device = open_device(); !device) return fail(device);
+  return fusermount(mount_point,
+                    fmt::format("fsname={},subtype=hffs,nosuid,nodev{}", options.source,
+                                options.allow_other ? ",allow_other" : ""));
+}
+
+class InProcessKeeper final : public Keeper {
+ public:
+  Result<UniqueFd> mount(const MountOptions& options) override {
+    auto mount_point = prepare_mount_point(options.mount_point);
+    if (!mount_point) return fail(mount_point);
+    auto device = may_mount() ? mount_directly(options, *mount_point)
+                              : mount_by_helper(options, *mount_point);
+    // In a container root may lack the right in spite of the capability.
+    if (!device && device.error().code == Code::denied && may_mount()) {
+      auto second = mount_by_helper(options, *mount_point);
+      if (second) device = std::move(second);
+    }
+    if (!device) return fail(device);
+    const auto mounts = load_mounts();
+    const MountEntry* top = mounts ? find_top_mount(*mounts, *mount_point) : nullptr;
+    auto mine = mine_.lock();
+    mine->mount_point = std::move(*mount_point);
+    mine->device = top != nullptr ? top->device : "";
+    return device;
+  }
+
+  Result<void> unmount() override {
+    Mine mine;
+    {
+      auto held = mine_.lock();
+      mine = std::exchange(*held, {});
+    }
+    if (mine.mount_point.empty()) return {};
+    const auto mounts = load_mounts();
+    if (!mounts) return fail(Error(mounts.error()));
+    // The device number tells our mount from one that somebody else put there since.
+    const MountEntry* top = find_top_mount(*mounts, mine.mount_point);
+    if (top == nullptr || top->device != mine.device) return {};
+    return detach(mine.mount_point, true);
+  }
+
+ private:
+  struct Mine {
+    std::string mount_point;  // empty: not mounted
+    std::string device;
+  };
+  Guarded<Mine> mine_;
+};
+
+}  // namespace
+
+std::unique_ptr<Keeper> in_process_keeper() {
+  return std::make_unique<InProcessKeeper>();
+}
+
+Result<void> unmount(const std::string& mount_point, bool lazy) {
+  auto real = load_real_path(mount_point);
+  if (!real) return fail(std::move(real.error()).during("nothing can be unmounted"));
+  const auto mounts = load_mounts();
+  if (!mounts) return fail(Error(mounts.error()));
+  const MountEntry* top = find_top_mount(*mounts, *real);
+  if (top == nullptr)
+    return fail(Code::not_found, "no hffs is mounted at {}; `findmnt -t {}` lists those that are",
+                *real, kFileSystemType);
+  if (top->type != kFileSystemType)
+    return fail(Code::not_found, "what is mounted at {} is {}, not hffs; use umount for it", *real,
+                top->type);
+  auto gone = detach(*real, lazy);
+  if (!gone && gone.error().code == Code::busy)
+    return fail(
+        Code::busy,
+        "files below {} are in use (`fuser -vm {}` says by whom); close them, or use --lazy", *real,
+        *real);
+  return gone;
+}
+
+}  // namespace hffs
