@@ -3,24 +3,31 @@
 // Daemon: builds the parts in the order of their arrows, mounts, serves, and takes them down in
 // reverse. start() gives a mounted, answering daemon or nothing at all; stop leaves no mount and no
 // thread. Threads: main thread only; start(), run() and the destructor block.
+//
+// Also the settings, and the socket over which others speak to a running daemon.
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "hffs/error.h"
+#include "hffs/hub.h"
+#include "hffs/posix.h"
 #include "hffs/telemetry.h"
 
 namespace hffs {
 
 // Every setting, with its default. Precedence: flag over environment over file over default.
 struct Config {
-  std::string mount_point;
+  std::string mount_point;             // absolute
   std::string state_dir;               // /var/lib/hffs for root, $XDG_CACHE_HOME/hffs else
   std::vector<std::string> endpoints;  // HF_ENDPOINT, else https://huggingface.co
-  std::string token;                   // HF_TOKEN, else the file HF_TOKEN_PATH, else none
+  Secret token;                        // HF_TOKEN, else the file HF_TOKEN_PATH, else none
   std::string ca_bundle;
   bool allow_other = false;
   bool offline = false;  // HF_HUB_OFFLINE
@@ -33,12 +40,50 @@ struct Config {
   std::chrono::milliseconds sync_interval{2'000};
 };
 
+// What the command line says; an empty optional or list says nothing.
+struct Flags {
+  std::string mount_point;
+  std::optional<std::string> config_file, state_dir, log_level, log_file;
+  std::vector<std::string> endpoints;
+  std::optional<bool> allow_other, offline, offline_partial;
+  std::optional<double> ref_ttl, read_deadline;  // seconds
+  bool foreground = false;
+};
+using Environment = std::function<std::optional<std::string>(std::string_view name)>;
+Environment process_environment();
+
+// Code::invalid names the flag, the variable, or the file, line and key that is wrong. Reads the
+// configuration and token files.
+Result<Config> load_config(const Flags& flags, const Environment& environment);
+// The part of it that is enough to find a daemon by its state directory.
+Result<std::string> load_state_dir(const Flags& flags, const Environment& environment);
+
 class Daemon {
  public:
+  // Blocks SIGTERM, SIGINT and SIGHUP in this thread and all that it starts.
   static Result<std::unique_ptr<Daemon>> start(Config config);
   virtual ~Daemon() = default;
   // Serves until the file system is unmounted or `hffs umount`, SIGTERM or SIGINT asks for the end.
   virtual Result<void> run() = 0;
+};
+
+// The store's directory below a state directory, made if need be; the log file may lie in it.
+Result<std::string> make_store_directory(const std::string& state_dir);
+std::string control_socket(const std::string& state_dir);
+
+// A conversation with a running daemon. Blocks, at most `limit` for each answer.
+class ControlClient {
+ public:
+  // unreachable: nobody listens there.
+  static Result<ControlClient> connect(const std::string& socket);
+  // One JSON object out, one back. An answer {"error": …} comes back as its Error.
+  Result<std::string> ask(std::string_view request, std::chrono::milliseconds limit);
+  // Until the daemon has gone: its store is closed and its socket with it.
+  Result<void> wait_for_end(std::chrono::milliseconds limit);
+
+ private:
+  explicit ControlClient(UniqueFd socket) : socket_(std::move(socket)) {}
+  UniqueFd socket_;
 };
 
 }  // namespace hffs

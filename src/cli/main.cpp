@@ -1,2 +1,217 @@
 // SPDX-License-Identifier: Apache-2.0
-int main() { return 0; }
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <numeric>
+#include <vector>
+
+#include "commands.h"
+
+namespace {
+
+using namespace hffs;
+
+constexpr const char* kDescription =
+    "hffs shows the whole Hugging Face Hub as one cache directory: nothing is downloaded before it "
+    "is read, and what was read is kept and shared.";
+
+constexpr const char* kExamples = R"(Examples:
+  mkdir -p ~/hf && hffs mount ~/hf         mount the Hub for yourself, without root
+  HF_HUB_CACHE=~/hf python train.py        use it: everything "is already downloaded"
+  ls ~/hf/models--openai--whisper-tiny/snapshots/main/
+  hffs path openai/whisper-tiny            a plain path for tools that want one
+  hffs status                              what is here, and is the Hub up?
+  hffs umount ~/hf
+
+  sudo hffs mount /mnt/hf --allow-other    one mount for all users of a server
+
+`hffs COMMAND --help` says more about a command.)";
+
+constexpr const char* kMountHelp = R"(Examples:
+  hffs mount ~/hf
+  hffs mount ~/hf --endpoint https://hf-mirror.example --endpoint https://huggingface.co
+  hffs mount ~/hf --offline                only what is here; no request is sent
+  hffs mount ~/hf --foreground --log-level debug
+
+Settings may also stand in the environment (HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE,
+HFFS_STATE_DIR, HFFS_LOG; HTTPS_PROXY and its kin) and in a file: /etc/hffs/config.toml for root,
+~/.config/hffs/config.toml else. A flag wins over the environment, that over the file.)";
+
+constexpr const char* kUmountHelp = R"(Waits until the daemon has written everything down and gone.
+
+Examples:
+  hffs umount ~/hf
+  hffs umount ~/hf --lazy                  though files are open)";
+
+constexpr const char* kStatusHelp = R"(Examples:
+  hffs status                              the daemon of the default state directory
+  hffs status ~/hf                         the daemon that serves ~/hf
+  hffs status --json | jq .store.bytes)";
+
+constexpr const char* kPathHelp = R"(Examples:
+  llama.cpp -m "$(hffs path ggml-org/gemma-3-4b-it-GGUF)/gemma-3-4b-it-Q4_K_M.gguf"
+  hffs path openai/whisper-tiny@main
+  hffs path datasets/rajpurkar/squad --mount ~/hf)";
+
+// What was read from the command line, and the command to run with it.
+struct Words {
+  Flags mount;
+  cli::UmountArguments umount;
+  cli::StatusArguments status;
+  cli::PathArguments path;
+  bool allow_other = false, offline = false, offline_partial = false;
+};
+
+void add_mount(CLI::App& app, Words& words) {
+  auto* mount = app.add_subcommand("mount", "Mount the Hub on a directory");
+  mount->footer(kMountHelp);
+  Flags& flags = words.mount;
+  mount->add_option("MNT", flags.mount_point, "An empty directory")->required();
+  mount
+      ->add_option("--state-dir", flags.state_dir,
+                   "Where content and index are kept [/var/lib/hffs for root, ~/.cache/hffs else]")
+      ->type_name("DIR");
+  mount->add_option("--endpoint", flags.endpoints, "The Hub or a mirror; may be repeated")
+      ->type_name("URL")
+      ->allow_extra_args(false);
+  mount->add_option("--config", flags.config_file, "A configuration file (TOML)")
+      ->type_name("FILE");
+  mount->add_flag("--allow-other", words.allow_other, "Let other users in");
+  mount->add_flag("--offline", words.offline, "Send no request; show what is known");
+  mount->add_flag("--offline-partial", words.offline_partial,
+                  "Offline, open files that are not wholly here, too");
+  mount->add_flag("--foreground,-f", flags.foreground, "Stay in the foreground");
+  mount->add_option("--log-level", flags.log_level, "debug, info, warn or error [info]")
+      ->type_name("LEVEL");
+  mount
+      ->add_option("--log-file", flags.log_file,
+                   "[the state directory's hffs-v1/hffs.log; standard error in the foreground]")
+      ->type_name("FILE");
+  mount->add_option("--ref-ttl", flags.ref_ttl, "How old a branch's commit may be [60]")
+      ->type_name("SECONDS");
+  mount
+      ->add_option("--read-deadline", flags.read_deadline,
+                   "How long a reader waits for missing bytes before it gets EIO [900]")
+      ->type_name("SECONDS");
+}
+
+void add_others(CLI::App& app, Words& words) {
+  auto* umount = app.add_subcommand("umount", "End a mount, and its daemon");
+  umount->footer(kUmountHelp);
+  umount->add_option("MNT", words.umount.mount_point, "Where hffs is mounted")->required();
+  umount->add_flag("--lazy,-z", words.umount.lazy, "Detach now, though files are open");
+
+  auto* status = app.add_subcommand("status", "Say how a daemon is");
+  status->footer(kStatusHelp);
+  status->add_option("MNT", words.status.mount_point, "Where hffs is mounted");
+  status->add_flag("--json", words.status.json, "For programs");
+  status->add_option("--state-dir", words.status.flags.state_dir, "The daemon's state directory")
+      ->type_name("DIR");
+
+  auto* path = app.add_subcommand("path", "Print the directory of a repository's files");
+  path->footer(kPathHelp);
+  path->add_option("REPO", words.path.repo, "ORG/NAME or datasets/ORG/NAME, and @REVISION")
+      ->required();
+  path->add_option("--mount", words.path.mount_point, "Where hffs is mounted")->type_name("MNT");
+  path->add_option("--state-dir", words.path.flags.state_dir, "The daemon's state directory")
+      ->type_name("DIR");
+
+  app.add_subcommand("version", "Print the version");
+}
+
+Result<void> run(const CLI::App& app, Words& words) {
+  if (words.allow_other) words.mount.allow_other = true;
+  if (words.offline) words.mount.offline = true;
+  if (words.offline_partial) words.mount.offline_partial = true;
+  const std::string command = app.get_subcommands().front()->get_name();
+  if (command == "mount") return cli::mount(words.mount);
+  if (command == "umount") return cli::umount(words.umount);
+  if (command == "status") return cli::status(words.status);
+  if (command == "path") return cli::path(words.path);
+  fmt::print("hffs {}\n", HFFS_VERSION);
+  return {};
+}
+
+std::size_t edit_distance(std::string_view from, std::string_view to) {
+  std::vector<std::size_t> row(to.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < to.size(); ++j) {
+      const std::size_t kept = diagonal + (from[i] == to[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({kept, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row.back();
+}
+
+Result<void> unknown_command(const CLI::App& app, std::string_view given) {
+  std::string nearest;
+  std::size_t least = 3;  // further away it is no typing mistake
+  for (const auto* command : app.get_subcommands(nullptr)) {
+    const std::size_t distance = edit_distance(given, command->get_name());
+    if (distance < least) {
+      least = distance;
+      nearest = command->get_name();
+    }
+  }
+  if (nearest.empty())
+    return fail(Code::invalid, "there is no command '{}'; `hffs --help` lists them", given);
+  return fail(Code::invalid, "there is no command '{}'; did you mean 'hffs {}'?", given, nearest);
+}
+
+Result<void> parse_and_run(int argc, char** argv) {
+  CLI::App app(kDescription, "hffs");
+  app.footer(kExamples);
+  app.set_version_flag("--version", fmt::format("hffs {}", HFFS_VERSION));
+  app.require_subcommand(1);
+  Words words;
+  add_mount(app, words);
+  add_others(app, words);
+  if (argc < 2) {
+    fmt::print("{}", app.help());
+    return fail(Code::invalid, "a command is missing; see the list above");
+  }
+  const auto commands = app.get_subcommands(nullptr);
+  const auto called = [&](const CLI::App* command) { return command->check_name(argv[1]); };
+  if (argv[1][0] != '-' && std::none_of(commands.begin(), commands.end(), called))
+    return unknown_command(app, argv[1]);
+  // The library's only way to tell.
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    app.exit(help);
+    return {};
+  } catch (const CLI::ParseError& error) {
+    const auto chosen = app.get_subcommands();
+    return fail(Code::invalid, "{}; see hffs {}{}--help", error.what(),
+                chosen.empty() ? "" : chosen.front()->get_name(), chosen.empty() ? "" : " ");
+  }
+  return run(app, words);
+}
+
+// A descriptor below 3 that is closed would be given to a file that messages then destroy.
+void ensure_standard_descriptors() {
+  int fd = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = ::dup(fd);
+  if (fd > STDERR_FILENO) ::close(fd);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ensure_standard_descriptors();
+  try {
+    const auto done = parse_and_run(argc, argv);
+    if (done) return 0;
+    fmt::print(stderr, "hffs: {}\n", done.error().message);
+    return info(done.error().code).exit_code;
+  } catch (const std::exception& problem) {
+    fmt::print(stderr, "hffs: {}; please report this\n", problem.what());
+    return info(Code::bug).exit_code;
+  }
+}

@@ -1,1 +1,271 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "hffs/daemon.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <thread>
+
+#include "commands.h"
+#include "control_server.h"
+#include "hffs/access.h"
+#include "hffs/catalog.h"
+#include "hffs/clock.h"
+#include "hffs/filesystem.h"
+#include "hffs/guarded.h"
+#include "hffs/keeper.h"
+#include "hffs/store.h"
+#include "hffs/transfer.h"
+
+namespace hffs {
+namespace {
+
+constexpr std::string_view kStoreDirectory = "hffs-v1";
+// How long open files may keep the session after the mount point is gone.
+constexpr std::chrono::milliseconds kFarewell{1'000};
+
+void ring(const UniqueFd& event) {
+  const std::uint64_t one = 1;
+  (void)!::write(event.get(), &one, sizeof(one));
+}
+
+class RunningDaemon final : public Daemon {
+ public:
+  explicit RunningDaemon(Config config) : config_(std::move(config)) {}
+  ~RunningDaemon() override;
+
+  Result<void> start();
+  Result<void> run() override;
+
+ private:
+  Result<void> watch_signals();
+  Result<void> open_parts();
+  Result<void> mount();
+  Result<void> listen();
+  void heard(const BlobInfo& blob);
+  void end_session();
+
+  const Config config_;
+  Metrics metrics_;
+  UniqueFd signals_, stop_asked_, session_ended_;
+  // Outlives the store, so that who waits for our end sees it when the store is closed.
+  std::unique_ptr<ControlServer> control_;
+  // What store threads may call. Empty before and after the engine's life.
+  Guarded<TransferEngine*> engine_{nullptr};
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Origin> origin_;
+  std::unique_ptr<AccessControl> access_;
+  std::unique_ptr<TransferEngine> transfer_;
+  std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<FileSystem> files_;
+  std::unique_ptr<Keeper> keeper_;
+  std::unique_ptr<FuseServer> server_;
+  std::unique_ptr<Commands> commands_;
+  unsigned mount_minor_ = 0;
+  std::thread session_;
+  Result<void> session_result_;
+};
+
+Result<void> RunningDaemon::watch_signals() {
+  ::signal(SIGPIPE, SIG_IGN);
+  sigset_t ends;
+  ::sigemptyset(&ends);
+  // A terminal that is closed must not leave a dead mount behind either.
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&ends, number);
+  ::pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  signals_ = UniqueFd(::signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK));
+  stop_asked_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  session_ended_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!signals_ || !stop_asked_ || !session_ended_)
+    return fail(system_error(errno, "making an event descriptor"));
+  // A core dump would hold the token.
+  if (!config_.token.empty()) ::prctl(PR_SET_DUMPABLE, 0);
+  return {};
+}
+
+Result<void> RunningDaemon::open_parts() {
+  const Clock& clock = system_clock();
+  auto store = Store::open({.state_dir = config_.state_dir, .sync_interval = config_.sync_interval},
+                           system_disk(), clock, metrics_);
+  if (!store) return fail(store);
+  store_ = std::move(*store);
+  store_->on_incarnation([this](const BlobInfo& blob) { heard(blob); });
+
+  auto origin = open_hub({.endpoints = config_.endpoints,
+                          .token = config_.token,
+                          .ca_bundle = config_.ca_bundle,
+                          .user_agent = fmt::format("hffs/{}", HFFS_VERSION),
+                          .offline = config_.offline},
+                         clock, metrics_);
+  if (!origin) return fail(origin);
+  origin_ = std::move(*origin);
+  access_ = allow_everybody();
+  transfer_ = TransferEngine::create({.read_deadline = config_.read_deadline}, *origin_, *store_,
+                                     clock, metrics_);
+  *engine_.lock() = transfer_.get();
+
+  auto catalog = Catalog::open(
+      {.ref_ttl = config_.ref_ttl, .control_socket = control_socket(config_.state_dir)}, *origin_,
+      *store_, *access_, clock, metrics_);
+  if (!catalog) return fail(catalog);
+  catalog_ = std::move(*catalog);
+  auto files =
+      FileSystem::open({.offline = config_.offline, .offline_partial = config_.offline_partial},
+                       *catalog_, *store_, *transfer_, system_disk(), clock, metrics_);
+  if (!files) return fail(files);
+  files_ = std::move(*files);
+  return {};
+}
+
+Result<void> RunningDaemon::mount() {
+  keeper_ = in_process_keeper();
+  auto device =
+      keeper_->mount({.mount_point = config_.mount_point, .allow_other = config_.allow_other});
+  if (!device) return fail(device);
+  auto server = FuseServer::start({}, *files_, std::move(*device), metrics_);
+  if (!server) return fail(server);
+  server_ = std::move(*server);
+  struct stat root{};
+  if (::stat(config_.mount_point.c_str(), &root) != 0)
+    return fail(
+        system_error(errno, fmt::format("the new mount {} does not answer", config_.mount_point)));
+  mount_minor_ = ::minor(root.st_dev);
+  return {};
+}
+
+Result<void> RunningDaemon::listen() {
+  commands_ = std::make_unique<Commands>(Commands::Parts{
+      .config = config_,
+      .clock = system_clock(),
+      .metrics = metrics_,
+      .origin = *origin_,
+      .store = *store_,
+      .catalog = *catalog_,
+      .transfer = *transfer_,
+      .stop =
+          [this](const Peer& peer) {
+            log(Level::info, "daemon", "asked to end by uid={} pid={}", peer.uid, peer.pid);
+            ring(stop_asked_);
+          },
+  });
+  auto control = ControlServer::start(
+      {.directory = fmt::format("{}/{}", config_.state_dir, kStoreDirectory)},
+      [commands = commands_.get()](const Peer& peer, const nlohmann::json& request,
+                                   Done<nlohmann::json> done) {
+        commands->answer(peer, request, std::move(done));
+      });
+  if (!control) return fail(control);
+  control_ = std::move(*control);
+  return {};
+}
+
+Result<void> RunningDaemon::start() {
+  if (auto watched = watch_signals(); !watched) return fail(watched);
+  if (auto opened = open_parts(); !opened) return fail(opened);
+  if (auto mounted = mount(); !mounted) return fail(mounted);
+  if (auto listening = listen(); !listening) return fail(listening);
+  std::string endpoints;
+  for (const auto& endpoint : config_.endpoints) endpoints += " " + endpoint;
+  log(Level::info, "daemon", "mounted version={} mount_point={} state_dir={} endpoints={}{}",
+      HFFS_VERSION, config_.mount_point, config_.state_dir, endpoints,
+      config_.offline ? " offline" : "");
+  return {};
+}
+
+// On a store thread.
+void RunningDaemon::heard(const BlobInfo& blob) {
+  if (blob.verified) return;
+  log(Level::warn, "daemon",
+      "blob {} had wrong bytes and was put aside; it is fetched again as incarnation {}",
+      blob.id.hex(), blob.incarnation);
+  auto engine = engine_.lock();
+  if (*engine != nullptr) (*engine)->note_corrupt(blob.number);
+}
+
+Result<void> RunningDaemon::run() {
+  session_ = std::thread([this] {
+    session_result_ = server_->wait();
+    ring(session_ended_);
+  });
+  while (true) {
+    pollfd watched[] = {{signals_.get(), POLLIN, 0},
+                        {stop_asked_.get(), POLLIN, 0},
+                        {session_ended_.get(), POLLIN, 0}};
+    if (::poll(watched, std::size(watched), -1) < 0) {
+      if (errno == EINTR) continue;
+      return fail(system_error(errno, "waiting for the end"));
+    }
+    if (watched[2].revents != 0) {
+      session_.join();
+      log(Level::info, "daemon", "unmounted");
+      return std::move(session_result_);
+    }
+    signalfd_siginfo signal{};
+    if (watched[0].revents != 0 && ::read(signals_.get(), &signal, sizeof(signal)) > 0)
+      log(Level::info, "daemon", "ending on signal {}", signal.ssi_signo);
+    return {};
+  }
+}
+
+// The mount point goes first. Open files keep the session; then their readers get errors.
+void RunningDaemon::end_session() {
+  if (keeper_)
+    if (auto gone = keeper_->unmount(); !gone)
+      log(Level::error, "daemon", "{}", gone.error().message);
+  const auto over = [this] {
+    pollfd ended{session_ended_.get(), POLLIN, 0};
+    return ::poll(&ended, 1, static_cast<int>(kFarewell.count())) > 0;
+  };
+  if (session_.joinable() && over()) session_.join();
+  if (session_.joinable()) {
+    log(Level::warn, "daemon", "files are still open; their readers get errors now");
+    std::ofstream abort(fmt::format("/sys/fs/fuse/connections/{}/abort", mount_minor_));
+    abort << "1" << std::flush;
+    if (over()) session_.join();
+  }
+  server_.reset();
+  if (session_.joinable()) session_.join();
+}
+
+RunningDaemon::~RunningDaemon() {
+  if (control_) control_->stop();
+  end_session();
+  commands_.reset();
+  keeper_.reset();
+  files_.reset();
+  catalog_.reset();
+  *engine_.lock() = nullptr;
+}
+
+}  // namespace
+
+Result<std::string> make_store_directory(const std::string& state_dir) {
+  const std::string path = fmt::format("{}/{}", state_dir, kStoreDirectory);
+  for (std::size_t slash = path.find('/', 1); slash != path.npos; slash = path.find('/', slash + 1))
+    if (auto made = system_disk().make_directory(path.substr(0, slash), 0755); !made)
+      return fail(std::move(made.error()).during("the state directory"));
+  // Others may pass through to the control socket, and see nothing else.
+  if (auto made = system_disk().make_directory(path, 0711); !made)
+    return fail(std::move(made.error()).during("the state directory"));
+  return path;
+}
+
+std::string control_socket(const std::string& state_dir) {
+  return fmt::format("{}/{}/{}", state_dir, kStoreDirectory, kControlSocketName);
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::start(Config config) {
+  auto daemon = std::make_unique<RunningDaemon>(std::move(config));
+  if (auto started = daemon->start(); !started) return fail(started);
+  return daemon;
+}
+
+}  // namespace hffs

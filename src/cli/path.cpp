@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "commands.h"
+#include "hffs/ids.h"
+
+namespace hffs::cli {
+namespace {
+
+// Behind the daemon's own limit for questions to the Hub.
+constexpr std::chrono::seconds kAnswer{30};
+
+// Through the mount: this works where the daemon's socket cannot be reached, in a container for
+// one.
+Result<std::string> load_path(const std::string& mount_point, const RepoId& repo,
+                              const std::string& revision) {
+  std::error_code error;
+  std::string mount = std::filesystem::absolute(mount_point, error).lexically_normal();
+  if (error) mount = mount_point;
+  while (mount.ends_with('/')) mount.pop_back();
+  const std::string directory = fmt::format("{}/{}", mount, repo.layout());
+  const bool is_commit = CommitId::parse(revision).has_value();
+  const std::string name = is_commit ? fmt::format("{}/snapshots/{}", directory, revision)
+                                     : fmt::format("{}/refs/{}", directory, revision);
+  struct stat found{};
+  if (::stat(name.c_str(), &found) != 0) {
+    if (errno == ENOENT)
+      return fail(Code::not_found,
+                  "{} has no {}@{}, or the Hub could not be asked; is the name right, and is hffs "
+                  "mounted there?",
+                  mount_point, repo.text(), revision);
+    return fail(system_error(errno, name));
+  }
+  if (is_commit) return name;
+  errno = 0;
+  std::ifstream file(name);
+  std::string commit;
+  if (!file || !(file >> commit) || !CommitId::parse(commit))
+    return fail(errno != 0 ? system_error(errno, fmt::format("reading {}", name))
+                           : Error{Code::corrupt, fmt::format("{} holds no commit", name), {}});
+  return fmt::format("{}/snapshots/{}", directory, commit);
+}
+
+Result<std::string> ask_path(const Flags& flags, const RepoId& repo, const std::string& revision) {
+  auto state_dir = load_state_dir(flags, process_environment());
+  if (!state_dir) return fail(state_dir);
+  auto daemon = ControlClient::connect(control_socket(*state_dir));
+  if (!daemon)
+    return fail(daemon.error().code, "{}; start one with `hffs mount`, or say --mount MNT",
+                daemon.error().message);
+  const nlohmann::json request{{"command", "path"}, {"repo", repo.text()}, {"revision", revision}};
+  auto answer = daemon->ask(request.dump(), kAnswer);
+  if (!answer) return fail(answer);
+  return nlohmann::json::parse(*answer).at("path").get<std::string>();
+}
+
+}  // namespace
+
+Result<void> path(const PathArguments& arguments) {
+  const std::size_t at = arguments.repo.find('@');
+  const std::string name = arguments.repo.substr(0, at);
+  const auto repo = RepoId::parse_user(name);
+  if (!repo)
+    return fail(Code::invalid, "'{}' is not a repository; write ORG/NAME or datasets/ORG/NAME",
+                name);
+  const auto revision =
+      parse_revision(at == arguments.repo.npos ? "main" : arguments.repo.substr(at + 1));
+  if (!revision)
+    return fail(Code::invalid, "'{}' names no revision; write REPO@main, REPO@v1.0 or REPO@COMMIT",
+                arguments.repo);
+  auto found = arguments.mount_point.empty() ? ask_path(arguments.flags, *repo, *revision)
+                                             : load_path(arguments.mount_point, *repo, *revision);
+  if (!found) return fail(found);
+  fmt::print("{}\n", *found);
+  return {};
+}
+
+}  // namespace hffs::cli

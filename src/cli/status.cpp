@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "commands.h"
+
+namespace hffs::cli {
+namespace {
+
+using nlohmann::json;
+constexpr std::chrono::seconds kAnswer{10};
+
+std::string bytes_text(std::uint64_t bytes) {
+  static constexpr std::array<const char*, 5> kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1'024 && unit + 1 < kUnits.size(); ++unit) value /= 1'024;
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::string duration_text(std::uint64_t seconds) {
+  if (seconds < 60) return fmt::format("{} s", seconds);
+  if (seconds < 3'600) return fmt::format("{} min", seconds / 60);
+  if (seconds < 86'400) return fmt::format("{} h {} min", seconds / 3'600, seconds % 3'600 / 60);
+  return fmt::format("{} d {} h", seconds / 86'400, seconds % 86'400 / 3'600);
+}
+
+void row(std::string_view name, std::string_view text) {
+  fmt::print("{:<12} {}\n", name, text);
+}
+
+void print_for_people(const json& status) {
+  const json& store = status.at("store");
+  const json& catalog = status.at("catalog");
+  const json& transfer = status.at("transfer");
+  const auto count = [](const json& of, const char* name) {
+    return of.at(name).get<std::uint64_t>();
+  };
+  row("mounted at", status.at("mount_point").get<std::string>());
+  row("version", fmt::format("{}, process {}, up for {}", status.at("version").get<std::string>(),
+                             count(status, "pid"), duration_text(count(status, "uptime_seconds"))));
+  row("state", status.at("state_dir").get<std::string>());
+  for (const json& endpoint : status.at("endpoints")) {
+    const std::string error = endpoint.at("last_error");
+    row("endpoint", fmt::format("{} {}{}{}", endpoint.at("endpoint").get<std::string>(),
+                                endpoint.at("up").get<bool>() ? "up" : "down",
+                                error.empty() ? "" : ": ", error));
+  }
+  if (status.at("offline").get<bool>()) row("network", "off: offline mode");
+  row("here", fmt::format("{} in {} blobs, {} of them whole and verified; {} free",
+                          bytes_text(count(store, "bytes") + count(store, "unclaimed_bytes")),
+                          count(store, "blobs"), count(store, "verified_blobs"),
+                          bytes_text(count(store, "free_bytes"))));
+  row("known", fmt::format("{} repositories, {} commits, {} files", count(catalog, "repos"),
+                           count(catalog, "commits"), count(catalog, "files")));
+  row("now", fmt::format("{} readers wait, {} requests under way", count(transfer, "waiters"),
+                         count(transfer, "requests")));
+  row("reads", fmt::format("{}: {}", status.at("mode").get<std::string>(),
+                           status.at("mode_reason").get<std::string>()));
+}
+
+Result<std::string> find_socket(const StatusArguments& arguments) {
+  if (!arguments.mount_point.empty()) return load_control_link(arguments.mount_point);
+  auto state_dir = load_state_dir(arguments.flags, process_environment());
+  if (!state_dir) return fail(state_dir);
+  return control_socket(*state_dir);
+}
+
+}  // namespace
+
+Result<void> status(const StatusArguments& arguments) {
+  auto socket = find_socket(arguments);
+  if (!socket) return fail(socket);
+  auto daemon = ControlClient::connect(*socket);
+  if (!daemon) {
+    if (daemon.error().code != Code::unreachable) return fail(daemon);
+    return fail(Code::unreachable,
+                "{}; start one with `hffs mount`, or name its mount point or --state-dir",
+                daemon.error().message);
+  }
+  auto answer = daemon->ask(R"({"command":"status"})", kAnswer);
+  if (!answer) return fail(answer);
+  const json parsed = json::parse(*answer);
+  if (arguments.json)
+    fmt::print("{}\n", parsed.dump(2));
+  else
+    print_for_people(parsed);
+  return {};
+}
+
+}  // namespace hffs::cli

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <optional>
+
+#include "commands.h"
+#include "hffs/keeper.h"
+
+namespace hffs::cli {
+namespace {
+
+constexpr std::chrono::seconds kAnswer{5};
+// A daemon that ends still makes durable what has arrived.
+constexpr std::chrono::seconds kEnd{120};
+// After a lazy unmount open files may keep it for as long as they like.
+constexpr std::chrono::seconds kLazyEnd{5};
+
+// A connection that ends with the daemon; nothing if the daemon has gone, or may not be spoken to.
+std::optional<ControlClient> watch_end(const std::string& mount_point) {
+  const auto socket = load_control_link(mount_point);
+  if (!socket) return std::nullopt;
+  auto client = ControlClient::connect(*socket);
+  if (!client || !client->ask(R"({"command":"wait"})", kAnswer)) return std::nullopt;
+  return std::move(*client);
+}
+
+}  // namespace
+
+Result<std::string> load_control_link(const std::string& mount_point) {
+  const std::string link = mount_point + "/.hffs";
+  std::array<char, PATH_MAX> target;
+  const ssize_t size = ::readlink(link.c_str(), target.data(), target.size());
+  if (size > 0) return std::string(target.data(), static_cast<std::size_t>(size));
+  if (errno == ENOTCONN)
+    return fail(Code::unreachable,
+                "the daemon of {} has died; mount there again, or clean up with: hffs umount {}",
+                mount_point, mount_point);
+  return fail(Code::not_found,
+              "no hffs is mounted at {}; `findmnt -t fuse.hffs` lists those that are", mount_point);
+}
+
+Result<void> umount(const UmountArguments& arguments) {
+  auto daemon = watch_end(arguments.mount_point);
+  if (auto gone = unmount(arguments.mount_point, arguments.lazy); !gone) return fail(gone);
+  if (!daemon) return {};
+  auto ended = daemon->wait_for_end(arguments.lazy ? kLazyEnd : kEnd);
+  if (ended || !arguments.lazy) return ended;
+  fmt::print(stderr,
+             "hffs: unmounted; the daemon ends when the files that are still open are closed\n");
+  return {};
+}
+
+}  // namespace hffs::cli

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What can be asked of a running daemon over its socket: status, path, stop. Threads: answer() on
+// the control thread; completions on any. Blocks on the local disk only.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "control_server.h"
+#include "hffs/catalog.h"
+#include "hffs/clock.h"
+#include "hffs/daemon.h"
+#include "hffs/hub.h"
+#include "hffs/store.h"
+#include "hffs/telemetry.h"
+#include "hffs/transfer.h"
+
+namespace hffs {
+
+class Commands {
+ public:
+  struct Parts {
+    const Config& config;
+    const Clock& clock;
+    const Metrics& metrics;
+    const Origin& origin;
+    const Store& store;
+    Catalog& catalog;
+    const TransferEngine& transfer;
+    std::function<void(const Peer&)> stop;  // ends the daemon, later
+  };
+  explicit Commands(Parts parts) : parts_(std::move(parts)), started_(parts_.clock.now()) {}
+
+  void answer(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
+
+ private:
+  nlohmann::json status() const;
+  void find_path(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
+  Result<nlohmann::json> stop(const Peer& peer);
+
+  const Parts parts_;
+  const Instant started_;
+};
+
+}  // namespace hffs

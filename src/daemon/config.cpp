@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "config_file.h"
+#include "hffs/daemon.h"
+
+namespace hffs {
+namespace {
+
+constexpr std::string_view kDefaultEndpoint = "https://huggingface.co";
+constexpr const char* kSystemConfig = "/etc/hffs/config.toml";
+constexpr const char* kSystemStateDir = "/var/lib/hffs";
+
+class Settings {
+ public:
+  Settings(const Flags& flags, const Environment& environment)
+      : flags_(flags), environment_(environment) {}
+
+  Result<void> load_file();
+  Result<std::string> state_dir() const;
+  Result<std::vector<std::string>> endpoints() const;
+  Result<Secret> token() const;
+  Result<bool> offline() const;
+  Result<Level> log_level() const;
+  const FileSettings& file() const { return file_; }
+  std::string absolute(const std::string& path) const;
+
+ private:
+  // An empty variable says nothing, as for the Hub's own clients.
+  std::optional<std::string> variable(std::string_view name) const {
+    auto value = environment_(name);
+    if (value && value->empty()) value.reset();
+    return value;
+  }
+  // $VARIABLE, or ~/FALLBACK.
+  std::optional<std::string> user_directory(std::string_view name, std::string_view fallback) const;
+
+  const Flags& flags_;
+  const Environment& environment_;
+  FileSettings file_;
+};
+
+std::optional<std::string> Settings::user_directory(std::string_view name,
+                                                    std::string_view fallback) const {
+  if (auto value = variable(name)) return absolute(*value);
+  const auto home = variable("HOME");
+  if (!home) return std::nullopt;
+  return fmt::format("{}/{}", *home, fallback);
+}
+
+std::string Settings::absolute(const std::string& path) const {
+  std::string text = path;
+  if (const auto home = variable("HOME"); home && (text == "~" || text.starts_with("~/")))
+    text.replace(0, 1, *home);
+  std::error_code error;
+  auto result = std::filesystem::absolute(text, error).string();
+  if (error) result = text;
+  while (result.size() > 1 && result.ends_with('/')) result.pop_back();
+  return result;
+}
+
+Result<void> Settings::load_file() {
+  std::string path;
+  if (flags_.config_file) {
+    path = absolute(*flags_.config_file);
+  } else if (::geteuid() == 0) {
+    path = kSystemConfig;
+  } else if (const auto directory = user_directory("XDG_CONFIG_HOME", ".config")) {
+    path = *directory + "/hffs/config.toml";
+  } else {
+    return {};
+  }
+  auto settings = load_config_file(path);
+  if (settings) {
+    file_ = std::move(*settings);
+    return {};
+  }
+  if (settings.error().code == Code::not_found && !flags_.config_file) return {};
+  return fail(Code::invalid,
+              "the configuration is not usable: {}; correct it, or name another with --config",
+              settings.error().message);
+}
+
+Result<std::string> Settings::state_dir() const {
+  if (flags_.state_dir) return absolute(*flags_.state_dir);
+  if (const auto value = variable("HFFS_STATE_DIR")) return absolute(*value);
+  if (file_.state_dir) return absolute(*file_.state_dir);
+  if (::geteuid() == 0) return std::string(kSystemStateDir);
+  if (const auto directory = user_directory("XDG_CACHE_HOME", ".cache"))
+    return *directory + "/hffs";
+  return fail(Code::invalid, "there is no home directory to keep files in; use --state-dir DIR");
+}
+
+Result<std::vector<std::string>> Settings::endpoints() const {
+  std::vector<std::string> given = flags_.endpoints;
+  std::string_view source = "--endpoint";
+  if (given.empty()) {
+    if (const auto value = variable("HF_ENDPOINT")) {
+      given = {*value};
+      source = "HF_ENDPOINT";
+    } else if (file_.endpoints) {
+      return *file_.endpoints;
+    } else {
+      return std::vector<std::string>{std::string(kDefaultEndpoint)};
+    }
+  }
+  for (std::string& endpoint : given) {
+    auto parsed = parse_endpoint(endpoint);
+    if (!parsed) return fail(std::move(parsed.error()).during(source));
+    endpoint = std::move(*parsed);
+  }
+  return given;
+}
+
+// A token goes into a header line, so nothing may stand in it that ends one.
+Result<Secret> to_token(std::string text, std::string_view source) {
+  const auto space = [](unsigned char c) { return std::isspace(c) != 0; };
+  while (!text.empty() && space(static_cast<unsigned char>(text.back()))) text.pop_back();
+  text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), space));
+  if (!std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; }))
+    return fail(Code::invalid, "{} holds characters that no token has; correct it or take it away",
+                source);
+  return Secret(std::move(text));
+}
+
+Result<Secret> load_token(const std::string& path, bool must_exist) {
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    if (errno == ENOENT && !must_exist) return Secret();
+    return fail(
+        Code::invalid, "{}; make it readable, or take the setting away",
+        system_error(errno != 0 ? errno : EIO, fmt::format("the token file {}", path)).message);
+  }
+  constexpr std::size_t kMostBytes = 4'096;
+  std::string text(kMostBytes, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  return to_token(std::move(text), path);
+}
+
+// Where the Hub's own clients look, and in between the file that the configuration names.
+Result<Secret> Settings::token() const {
+  if (auto value = variable("HF_TOKEN")) return to_token(std::move(*value), "HF_TOKEN");
+  if (const auto path = variable("HF_TOKEN_PATH")) return load_token(absolute(*path), false);
+  if (file_.token_file) return load_token(absolute(*file_.token_file), true);
+  if (const auto home = variable("HF_HOME")) return load_token(absolute(*home) + "/token", false);
+  if (const auto cache = user_directory("XDG_CACHE_HOME", ".cache"))
+    return load_token(*cache + "/huggingface/token", false);
+  return Secret();
+}
+
+Result<bool> Settings::offline() const {
+  if (flags_.offline) return *flags_.offline;
+  if (auto value = variable("HF_HUB_OFFLINE")) {
+    std::transform(value->begin(), value->end(), value->begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return *value == "1" || *value == "true" || *value == "yes" || *value == "on";
+  }
+  return file_.offline.value_or(false);
+}
+
+Result<Level> Settings::log_level() const {
+  std::optional<std::string> text = flags_.log_level;
+  std::string_view source = "--log-level";
+  if (!text) {
+    text = variable("HFFS_LOG");
+    source = "HFFS_LOG";
+  }
+  if (!text) return file_.log_level.value_or(Level::info);
+  if (const auto level = parse_level(*text)) return *level;
+  return fail(Code::invalid, "{}: '{}' is not a level; use debug, info, warn or error", source,
+              *text);
+}
+
+Result<std::chrono::milliseconds> choose_seconds(
+    std::string_view flag_name, const std::optional<double>& flag,
+    const std::optional<std::chrono::milliseconds>& in_file, std::chrono::milliseconds otherwise) {
+  if (!flag) return in_file.value_or(otherwise);
+  if (const auto duration = parse_seconds(*flag)) return *duration;
+  return fail(Code::invalid, "{} must be a number of seconds, 0 or more", flag_name);
+}
+
+// The daemon would wait for itself.
+Result<void> check_apart(const Config& config) {
+  std::error_code error;
+  const auto mount = std::filesystem::weakly_canonical(config.mount_point, error);
+  if (error) return {};
+  const auto state = std::filesystem::weakly_canonical(config.state_dir, error);
+  if (error) return {};
+  const auto [end, rest] = std::mismatch(mount.begin(), mount.end(), state.begin(), state.end());
+  if (end != mount.end()) return {};
+  return fail(Code::invalid,
+              "the state directory {} lies in the mount point {}; choose another --state-dir",
+              config.state_dir, config.mount_point);
+}
+
+}  // namespace
+
+Environment process_environment() {
+  return [](std::string_view name) -> std::optional<std::string> {
+    const char* value = std::getenv(std::string(name).c_str());
+    return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
+  };
+}
+
+Result<std::string> load_state_dir(const Flags& flags, const Environment& environment) {
+  Settings settings(flags, environment);
+  if (auto loaded = settings.load_file(); !loaded) return fail(loaded);
+  return settings.state_dir();
+}
+
+Result<Config> load_config(const Flags& flags, const Environment& environment) {
+  Settings settings(flags, environment);
+  if (auto loaded = settings.load_file(); !loaded) return fail(loaded);
+  const FileSettings& file = settings.file();
+  auto state_dir = settings.state_dir();
+  if (!state_dir) return fail(state_dir);
+  auto endpoints = settings.endpoints();
+  if (!endpoints) return fail(endpoints);
+  auto token = settings.token();
+  if (!token) return fail(token);
+  const auto offline = settings.offline();
+  auto level = settings.log_level();
+  if (!level) return fail(level);
+
+  Config config;
+  auto ref_ttl = choose_seconds("--ref-ttl", flags.ref_ttl, file.ref_ttl, config.ref_ttl);
+  if (!ref_ttl) return fail(ref_ttl);
+  auto read_deadline = choose_seconds("--read-deadline", flags.read_deadline, file.read_deadline,
+                                      config.read_deadline);
+  if (!read_deadline) return fail(read_deadline);
+  config.mount_point = settings.absolute(flags.mount_point);
+  config.state_dir = std::move(*state_dir);
+  config.endpoints = std::move(*endpoints);
+  config.token = std::move(*token);
+  config.ca_bundle = file.ca_bundle ? settings.absolute(*file.ca_bundle) : "";
+  config.allow_other = flags.allow_other.value_or(file.allow_other.value_or(false));
+  config.offline = *offline;
+  config.offline_partial = flags.offline_partial.value_or(file.offline_partial.value_or(false));
+  config.foreground = flags.foreground;
+  config.log_level = *level;
+  if (const auto& log_file = flags.log_file ? flags.log_file : file.log_file)
+    config.log_file = settings.absolute(*log_file);
+  config.ref_ttl = *ref_ttl;
+  config.read_deadline = *read_deadline;
+  config.sync_interval = file.sync_interval.value_or(config.sync_interval);
+  if (auto apart = check_apart(config); !apart) return fail(apart);
+  return config;
+}
+
+}  // namespace hffs

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config_file.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+
+namespace hffs {
+namespace {
+
+constexpr std::array<std::string_view, 4> kLevels{"debug", "info", "warn", "error"};
+
+// Takes a value, or says what it should have been.
+using Take = Result<void> (*)(const toml::node& value, FileSettings& into);
+
+Result<void> wrong(std::string_view what) {
+  return fail(Code::invalid, "must be {}", what);
+}
+
+template <auto kMember>
+Result<void> take_text(const toml::node& value, FileSettings& into) {
+  const auto text = value.value_exact<std::string>();
+  if (!text || text->empty()) return wrong("a string that is not empty");
+  into.*kMember = *text;
+  return {};
+}
+
+template <auto kMember>
+Result<void> take_switch(const toml::node& value, FileSettings& into) {
+  const auto on = value.value_exact<bool>();
+  if (!on) return wrong("true or false");
+  into.*kMember = *on;
+  return {};
+}
+
+template <auto kMember>
+Result<void> take_seconds(const toml::node& value, FileSettings& into) {
+  const auto number = value.is_number() ? value.value<double>() : std::nullopt;
+  const auto duration = number ? parse_seconds(*number) : std::nullopt;
+  if (!duration) return wrong("a number of seconds, 0 or more");
+  into.*kMember = *duration;
+  return {};
+}
+
+Result<void> take_level(const toml::node& value, FileSettings& into) {
+  const auto text = value.value_exact<std::string>();
+  into.log_level = text ? parse_level(*text) : std::nullopt;
+  if (!into.log_level) return wrong("one of \"debug\", \"info\", \"warn\", \"error\"");
+  return {};
+}
+
+Result<void> take_endpoints(const toml::node& value, FileSettings& into) {
+  const toml::array* list = value.as_array();
+  if (list == nullptr || list->empty()) return wrong("a list of URLs, [\"https://…\"]");
+  std::vector<std::string> endpoints;
+  for (const toml::node& item : *list) {
+    const auto text = item.value_exact<std::string>();
+    if (!text) return wrong("a list of URLs, [\"https://…\"]");
+    auto endpoint = parse_endpoint(*text);
+    if (!endpoint) return fail(endpoint);
+    endpoints.push_back(std::move(*endpoint));
+  }
+  into.endpoints = std::move(endpoints);
+  return {};
+}
+
+struct Key {
+  std::string_view name;
+  Take take;
+};
+constexpr std::array<Key, 12> kKeys{{
+    {"state_dir", take_text<&FileSettings::state_dir>},
+    {"endpoints", take_endpoints},
+    {"token_file", take_text<&FileSettings::token_file>},
+    {"ca_bundle", take_text<&FileSettings::ca_bundle>},
+    {"allow_other", take_switch<&FileSettings::allow_other>},
+    {"offline", take_switch<&FileSettings::offline>},
+    {"offline_partial", take_switch<&FileSettings::offline_partial>},
+    {"log_level", take_level},
+    {"log_file", take_text<&FileSettings::log_file>},
+    {"ref_ttl", take_seconds<&FileSettings::ref_ttl>},
+    {"read_deadline", take_seconds<&FileSettings::read_deadline>},
+    {"sync_interval", take_seconds<&FileSettings::sync_interval>},
+}};
+
+std::string known_keys() {
+  std::string list;
+  for (const Key& key : kKeys) list += fmt::format("{}{}", list.empty() ? "" : ", ", key.name);
+  return list;
+}
+
+}  // namespace
+
+std::optional<Level> parse_level(std::string_view text) {
+  const auto* found = std::find(kLevels.begin(), kLevels.end(), text);
+  if (found == kLevels.end()) return std::nullopt;
+  return static_cast<Level>(found - kLevels.begin());
+}
+
+std::optional<std::chrono::milliseconds> parse_seconds(double seconds) {
+  constexpr double kMost = 10.0 * 365 * 24 * 3'600;  // stays far from the clocks' ends
+  if (!std::isfinite(seconds) || seconds < 0 || seconds > kMost) return std::nullopt;
+  return std::chrono::milliseconds(std::llround(seconds * 1'000));
+}
+
+Result<std::string> parse_endpoint(std::string_view text) {
+  const std::string_view all = text;
+  const auto bad = [&](std::string_view why) {
+    return fail(Code::invalid, "the endpoint '{}' {}", all, why);
+  };
+  std::string_view rest = text;
+  if (rest.starts_with("https://"))
+    rest.remove_prefix(8);
+  else if (rest.starts_with("http://"))
+    rest.remove_prefix(7);
+  else
+    return bad("must begin with https:// or http://");
+  if (rest.substr(0, rest.find('/')).find('@') != rest.npos)
+    return fail(Code::invalid, "an endpoint must not hold a user name or password; use a token");
+  if (rest.find_first_of("?#") != rest.npos) return bad("must not hold '?' or '#'");
+  if (std::any_of(rest.begin(), rest.end(), [](char c) { return c <= ' ' || c == 0x7f; }))
+    return bad("holds a character that no URL has");
+  while (text.ends_with('/')) text.remove_suffix(1);
+  if (rest.empty() || rest.starts_with('/') || rest.starts_with(':')) return bad("names no host");
+  return std::string(text);
+}
+
+Result<FileSettings> parse_config_file(std::string_view text, const std::string& path) {
+  FileSettings settings;
+  // The library's only way to tell.
+  try {
+    const toml::table table = toml::parse(text);
+    for (const auto& [name, value] : table) {
+      const auto* key = std::find_if(kKeys.begin(), kKeys.end(),
+                                     [&](const Key& its) { return its.name == name.str(); });
+      const auto line = name.source().begin.line;
+      if (key == kKeys.end())
+        return fail(Code::invalid, "{}:{}: unknown key '{}'; the keys are: {}", path, line,
+                    name.str(), known_keys());
+      if (auto taken = key->take(value, settings); !taken)
+        return fail(Code::invalid, "{}:{}: {}: {}", path, line, name.str(), taken.error().message);
+    }
+  } catch (const toml::parse_error& error) {
+    return fail(Code::invalid, "{}:{}: {}", path, error.source().begin.line, error.description());
+  }
+  return settings;
+}
+
+Result<FileSettings> load_config_file(const std::string& path) {
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return fail(system_error(errno != 0 ? errno : EIO, fmt::format("reading {}", path)));
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  if (file.bad()) return fail(Code::io, "reading {} failed", path);
+  return parse_config_file(text, path);
+}
+
+}  // namespace hffs

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The configuration file: TOML, flat, every key known. Threads: any; blocks on the disk.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hffs/error.h"
+#include "hffs/telemetry.h"
+
+namespace hffs {
+
+struct FileSettings {
+  std::optional<std::string> state_dir, token_file, ca_bundle, log_file;
+  std::optional<std::vector<std::string>> endpoints;
+  std::optional<bool> allow_other, offline, offline_partial;
+  std::optional<Level> log_level;
+  std::optional<std::chrono::milliseconds> ref_ttl, read_deadline, sync_interval;
+};
+
+// Code::invalid: "FILE:LINE: KEY …". Code::not_found: there is no such file.
+Result<FileSettings> load_config_file(const std::string& path);
+Result<FileSettings> parse_config_file(std::string_view text, const std::string& path);
+
+// What settings are made of, wherever they come from. Empty: not one.
+std::optional<Level> parse_level(std::string_view text);
+std::optional<std::chrono::milliseconds> parse_seconds(double seconds);
+// Without a trailing slash.
+Result<std::string> parse_endpoint(std::string_view text);
+
+}  // namespace hffs
