@@ -62,9 +62,8 @@ Result<UniqueFd> mount_directly(const MountOptions& options, const std::string& 
 }
 
 Result<UniqueFd> mount_by_helper(const MountOptions& options, const std::string& mount_point) {
-  // Said here, since the helper's words for it depend on its version.
-  if (::access(kDevice, F_OK) != 0)
-    if (auto device = open_device(); !device) return fail(device);
+  // The helper opens the device with our rights; its words for a failure depend on its version.
+  if (auto device = open_device(); !device) return fail(device);
   return fusermount(mount_point,
                     fmt::format("fsname={},subtype=hffs,nosuid,nodev{}", options.source,
                                 options.allow_other ? ",allow_other" : ""));
