@@ -8,6 +8,7 @@ class Settings:
     """May change at any time."""
     bytes: str = "nginx"  # where LFS bytes come from: "nginx", "hub" (302 to a second port), "direct" (200)
     git_files: str = "redirect"  # small files: "redirect" (307 to resolve-cache) or "direct" (200)
+    strict_query: bool = False  # 400 to whom drops that redirect's query (huggingface_hub 0.17 does)
     linked_on_git: bool = False  # X-Linked-* on that 307 too
     linked_headers: bool = True  # False: a mirror that strips X-Linked-*
     etag_quotes: bool = True
