@@ -6,22 +6,29 @@ namespace hffs::transfer {
 void Attempt::on_start(ByteRange delivered) {
   Request& request = *request_;
   const std::uint64_t asked_end = bytes_of(request.run, request.source.size).end();
+  reached_ = delivered.offset;
   if (delivered.offset == request.position && delivered.end() <= asked_end) {
     assembling_ = !request.partial.empty();
     block_ = static_cast<BlockIndex>(request.position / kBlockSize);
     return;
   }
+  if (delivered.offset > request.position) {
+    rejected_ = Error{Code::unreachable, "the answer begins behind the range", {}};
+    return;
+  }
+  if (!engine_->begin_whole(request_)) {
+    // The blocks come with the stream of another request; ask again when that has ended.
+    rejected_ =
+        Error{Code::unreachable, "the origin ignores ranges; waiting for the whole file", {}};
+    return;
+  }
   whole_ = true;
-  refused_ = !engine_->begin_whole(request_);
-  if (refused_) return;
   engine_->release_buffer(request.partial.size());
   request.partial = {};
 }
 
 Flow Attempt::on_data(std::uint64_t offset, std::span<const std::byte> bytes) {
-  if (refused_) return Flow::stop;
-  // All or nothing: room for every byte of this piece first (skipped bytes need none, but that is
-  // rare and the reserve is given back at once).
+  if (rejected_) return Flow::stop;
   if (!engine_->reserve_buffer(bytes.size(), request_)) return Flow::pause;
   while (!bytes.empty()) {
     const ByteRange block =
@@ -34,42 +41,50 @@ Flow Attempt::on_data(std::uint64_t offset, std::span<const std::byte> bytes) {
   return Flow::more;
 }
 
-void Attempt::begin_block(BlockIndex block) {
-  block_ = block;
+void Attempt::begin_block(std::uint64_t offset) {
+  block_ = static_cast<BlockIndex>(offset / kBlockSize);
   assembling_ = true;
-  const ByteRange range = bytes_of(block, request_->source.size);
-  skipping_ = whole_ && request_->blob->readable(range);
+  const ByteRange range = bytes_of(block_, request_->source.size);
+  // What came in another way is not written again; of a block that begins in its middle the
+  // beginning is not known.
+  skipping_ = offset != range.offset || request_->blob->readable(range);
   if (!skipping_) request_->partial.reserve(range.size);
 }
 
 void Attempt::take(std::uint64_t offset, std::span<const std::byte> bytes) {
   Request& request = *request_;
-  const auto block = static_cast<BlockIndex>(offset / kBlockSize);
-  if (!assembling_ || block != block_) begin_block(block);
+  if (!assembling_ || static_cast<BlockIndex>(offset / kBlockSize) != block_) begin_block(offset);
   progress_ = true;
-  if (!whole_) request.position = offset + bytes.size();
-  const ByteRange range = bytes_of(block, request.source.size);
-  const bool last = offset + bytes.size() == range.end();
-  if (skipping_) {
-    engine_->release_buffer(bytes.size());
-  } else {
+  reached_ = offset + bytes.size();
+  if (!whole_) request.position = reached_;
+  const ByteRange range = bytes_of(block_, request.source.size);
+  const bool last = reached_ == range.end();
+  if (!skipping_) {
     request.partial.insert(request.partial.end(), bytes.begin(), bytes.end());
-    if (last) engine_->write_block(request_, block, std::exchange(request.partial, {}));
+    if (last) engine_->write_block(request_, block_, std::exchange(request.partial, {}));
+  } else {
+    engine_->release_buffer(bytes.size());
+    if (last && request.blob->readable(range)) engine_->block_found(request_, block_);
   }
   if (last) assembling_ = false;
 }
 
 void Attempt::on_done(Result<void> result) {
+  const ByteRange asked = bytes_of(request_->run, request_->source.size);
+  if (rejected_) {
+    result = fail(std::move(*rejected_));
+  } else if (!result && info(result.error().code).retry_helps && reached_ >= asked.end()) {
+    result = {};  // broken behind all that was asked for
+  } else if (result && reached_ < asked.end()) {
+    result = fail(Code::unreachable, "the answer ended {} bytes early", asked.end() - reached_);
+  }
   if (whole_) {
     // What a whole stream left over cannot be resumed: the next one starts at 0 again.
     engine_->release_buffer(request_->partial.size());
     request_->partial = {};
-    if (!refused_) engine_->end_whole(request_);
-    request_->position = bytes_of(request_->run, request_->source.size).offset;
+    engine_->end_whole(request_);
+    request_->position = asked.offset;
   }
-  // The blocks come with the stream of another request; ask again when that has ended.
-  if (refused_ && !result && result.error().code == Code::cancelled)
-    result = fail(Code::unreachable, "the origin ignores ranges; waiting for the whole file");
   engine_->attempt_ended(request_, std::move(result), progress_);
 }
 

@@ -21,17 +21,18 @@ class Attempt final : public RangeSink {
 
  private:
   void take(std::uint64_t offset, std::span<const std::byte> bytes);
-  void begin_block(BlockIndex block);
+  void begin_block(std::uint64_t offset);
 
   std::shared_ptr<Engine> engine_;
   std::shared_ptr<Request> request_;
-  bool whole_ = false;    // the origin ignores ranges: everything comes, from 0
-  bool refused_ = false;  // somebody else streams the whole file already
+  bool whole_ = false;             // the origin ignores ranges: everything comes, from 0
+  std::optional<Error> rejected_;  // nothing of this answer can be used
   bool progress_ = false;
+  std::uint64_t reached_ = 0;  // the end of what has arrived
   // The block being assembled.
   BlockIndex block_ = 0;
   bool assembling_ = false;
-  bool skipping_ = false;  // its bytes are here already
+  bool skipping_ = false;  // its bytes are of no use
 };
 
 }  // namespace hffs::transfer

@@ -20,17 +20,19 @@
 
 namespace hffs::transfer {
 
-struct Waiter {
-  Done<void> done;  // empty once it was called
-  std::size_t blocks_left = 0;
-  std::multimap<Instant, std::weak_ptr<Waiter>>::iterator deadline;
-  std::optional<std::stop_callback<std::function<void()>>> on_stop;
-};
-
 struct BlobKey {
   std::uint64_t number = 0;
   std::uint32_t incarnation = 0;
   auto operator<=>(const BlobKey&) const = default;
+};
+
+struct Waiter {
+  Done<void> done;  // empty once it was called
+  BlobKey key;
+  BlockRun span;  // its blocks lie in here
+  std::size_t blocks_left = 0;
+  std::multimap<Instant, std::weak_ptr<Waiter>>::iterator deadline;
+  std::optional<std::stop_callback<std::function<void()>>> on_stop;
 };
 
 struct Request {
@@ -54,7 +56,8 @@ struct Request {
 };
 
 struct InFlight {
-  std::shared_ptr<Request> owner;
+  std::shared_ptr<Request> owner;  // who fetches it; nobody once it is on its way to the disk
+  bool writing = false;
   std::vector<std::shared_ptr<Waiter>> waiters;
 };
 
@@ -77,14 +80,18 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // Whether an attempt that delivers the whole file may go on: one for each blob.
   bool begin_whole(const std::shared_ptr<Request>& request);
   void end_whole(const std::shared_ptr<Request>& request);
+  // False: no room before a write has ended; the request's attempt is resumed then.
   bool reserve_buffer(std::uint64_t bytes, const std::shared_ptr<Request>& request);
   void release_buffer(std::uint64_t bytes);
   void write_block(const std::shared_ptr<Request>& request, BlockIndex block,
                    std::vector<std::byte> bytes);
+  // The block turned out to be readable already.
+  void block_found(const std::shared_ptr<Request>& request, BlockIndex block);
   void attempt_ended(const std::shared_ptr<Request>& request, Result<void> result, bool progress);
 
  private:
   using BlockKey = std::pair<BlobKey, BlockIndex>;
+  using Blocks = std::map<BlockKey, InFlight>;
   // Completions collected under the lock, called after it.
   class Completions {
    public:
@@ -99,14 +106,26 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::vector<std::pair<Done<void>, Result<void>>> list_;
   };
 
-  void run_timer();
-  void dispatch();
+  // The rest of this section: with the lock held, except where it says otherwise.
   void plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<Blob>& blob,
             const FileSource& source, const std::vector<BlockRun>& missing);
-  bool wanted(const Request& request) const;
+  std::pair<Blocks::iterator, Blocks::iterator> range_of(const BlobKey& key, BlockRun run);
+  Result<void> check_corrupt(std::uint64_t blob_number, const FileSource& source);
+  bool wanted(const Request& request);
+  void trim(Request& request);
   void drop(Request& request, const Error* error, Completions& completions);
-  void block_ready(const BlobKey& key, BlockIndex block, std::uint64_t bytes);
-  void finish(Waiter& waiter, Result<void> result, Completions& completions);
+  std::shared_ptr<Request> next_request(Completions& completions);
+  void settle(const BlockKey& key, const Result<void>& result, Completions& completions);
+  void finish(const std::shared_ptr<Waiter>& waiter, Result<void> result, Completions& completions);
+  std::string forget(const std::shared_ptr<Waiter>& waiter);
+  void end_late_waiters(Instant now, Completions& completions);
+  std::vector<std::shared_ptr<RangeFetch>> take_resumable();
+
+  // Without it.
+  void run_timer();
+  void dispatch();
+  void block_written(const BlobKey& key, BlockIndex block, std::uint64_t bytes,
+                     Result<void> result);
   void cancel_waiter(const std::weak_ptr<Waiter>& waiter);
 
   const TransferOptions options_;
@@ -115,7 +134,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Metrics& metrics_;
 
   mutable std::mutex mutex_;  // guards everything below
-  std::map<BlockKey, InFlight> blocks_;
+  Blocks blocks_;
   std::deque<std::shared_ptr<Request>> queue_;
   std::multimap<Instant, std::shared_ptr<Request>> resting_;  // in back-off
   std::set<std::shared_ptr<Request>> running_, paused_;
@@ -127,7 +146,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
     Instant until{};
   };
   std::map<std::uint64_t, Corrupt> corrupt_;
-  std::uint64_t buffered_ = 0;
+  std::uint64_t buffered_ = 0;  // bytes in memory: of half blocks, and on their way to the disk
+  std::size_t writing_ = 0;     // blocks on their way to the disk
   bool stopping_ = false;
   std::condition_variable changed_;
   std::thread timer_;

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The transfer engine with a blob and an origin in memory around it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "engine.h"
+#include "transfer_fakes.h"
+#include "wait.h"
+
+namespace hffs::test {
+
+// Until `condition`, which another thread makes true.
+inline bool eventually(const std::function<bool()>& condition) {
+  for (int i = 0; i < 2'000 && !condition(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  return condition();
+}
+
+inline constexpr std::uint64_t kSize = 10 * kBlockSize + 123;
+
+class TransferTest : public testing::Test {
+ protected:
+  void start(TransferOptions options = {}) {
+    options.retry_first = std::chrono::milliseconds(5);
+    options.retry_most = std::chrono::milliseconds(20);
+    engine_ = std::make_shared<transfer::Engine>(options, origin_, system_clock(), metrics_);
+    engine_->start();
+  }
+  void TearDown() override {
+    if (engine_) engine_->stop();
+  }
+  Result<void> fetch(ByteRange range, std::stop_token stop = {}) {
+    return wait_for<void>(
+        [&](Done<void> done) { engine_->fetch(blob_, source_, range, stop, std::move(done)); });
+  }
+
+  Metrics metrics_;
+  RangeOrigin origin_;
+  std::shared_ptr<MemoryBlob> blob_ = std::make_shared<MemoryBlob>(kSize);
+  FileSource source_{*RepoId::parse(RepoType::model, "a/b"), *CommitId::parse(std::string(40, 'c')),
+                     "x.bin", *BlobId::parse(std::string(64, 'a')), kSize};
+  std::shared_ptr<transfer::Engine> engine_;
+};
+
+}  // namespace hffs::test
