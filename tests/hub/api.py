@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from . import errors
 from .repos import may_read_files, may_see
-from .server import Headers, Response, json_response
+from .messages import Headers, Response, json_response
 
 SAFE = {"status": "safe", "avScan": {"virusFound": False, "virusNames": None},
         "pickleImportScan": {"highestSafetyLevel": "innocuous", "imports": []}}

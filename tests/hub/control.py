@@ -5,7 +5,7 @@ import json
 import threading
 
 from .content import File, Random, Sparse
-from .server import json_response
+from .messages import json_response
 
 
 def answer(hub, request, route):

@@ -9,7 +9,7 @@ import time
 from fnmatch import fnmatch
 
 from .routes import API_KINDS
-from .server import Headers, Response, gzipped, text_response
+from .messages import Headers, Response, gzipped, text_response
 
 PORTAL = "<!DOCTYPE html><html><head><title>Login</title></head><body>Please accept the terms.</body></html>"
 

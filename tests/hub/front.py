@@ -5,7 +5,7 @@ import uuid
 from . import api, control, errors, resolve
 from .repos import may_see
 from .routes import API_KINDS, FILE_TYPES, parse
-from .server import Headers, Response, Slice, json_response, text_response
+from .messages import Headers, Response, Slice, json_response, text_response
 
 HANDLERS = {**api.ROUTES, **resolve.ROUTES}
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from . import errors
 from .repos import may_read_files
-from .server import Headers, Response, Slice, json_response, text_response
+from .messages import Headers, Response, Slice, json_response, text_response
 
 FULL_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")

@@ -1,113 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/1.1 over threads: requests in, planned answers out, and listeners that can go away and return."""
-import gzip
-import json
 import os
 import select
 import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-PIECE = 256 * 1024
-
-
-class Headers:
-    """Ordered, with names matched as HTTP does."""
-
-    def __init__(self, pairs=()):
-        self.pairs = list(pairs)
-
-    def get(self, name, default=None):
-        return next((v for k, v in self.pairs if k.lower() == name.lower()), default)
-
-    def set(self, name, value):
-        self.drop(name)
-        self.pairs.append((name, str(value)))
-
-    def add(self, name, value):
-        self.pairs.append((name, str(value)))
-
-    def drop(self, name):
-        self.pairs = [(k, v) for k, v in self.pairs if k.lower() != name.lower()]
-
-    def __contains__(self, name):
-        return self.get(name) is not None
+from .messages import PIECE, Headers, Plan, Request, Slice
 
 
-@dataclass
-class Request:
-    method: str
-    target: str
-    headers: Headers
-    body: bytes = b""
-    origin: str = ""  # scheme://host:port of the listener that heard it
-    listener: str = "hub"
+class Counted:
+    """Counts bytes before they go out, so that whoever has received them finds them counted; what then
+    does not go out is taken back."""
 
+    def __init__(self, entry, count):
+        self._entry, self.left = entry, count
+        entry.sent(count)
 
-@dataclass
-class Slice:
-    """Bytes of a file on disk."""
-    path: Path
-    start: int
-    length: int
+    def __enter__(self):
+        return self
 
-    def pieces(self, size):
-        with open(self.path, "rb", buffering=0) as file:
-            file.seek(self.start)
-            left = self.length
-            while left > 0 and (piece := file.read(min(size, left))):
-                left -= len(piece)
-                yield piece
-
-
-@dataclass
-class Plan:
-    """How the bytes of an answer go wrong on their way. Offsets are into the body; -1: before the answer."""
-    stall_at: int | None = None
-    stalled: object = None  # the Event that ends a stall
-    reset_at: int | None = None
-    cut_at: int | None = None
-    rate: int | None = None
-    corrupt_at: int | None = None
-    no_length: bool = False
-
-    def stall(self, at, released):
-        self.stall_at, self.stalled = -1 if at is None else at, released
-
-
-@dataclass
-class Response:
-    status: int = 200
-    headers: Headers = field(default_factory=Headers)
-    body: object = b""  # bytes or Slice
-    plan: Plan = field(default_factory=Plan)
-
-    @property
-    def length(self):
-        return self.body.length if isinstance(self.body, Slice) else len(self.body)
-
-    def read(self):
-        return b"".join(self.body.pieces(PIECE)) if isinstance(self.body, Slice) else self.body
-
-
-def json_response(value, status=200):
-    return Response(status, Headers([("Content-Type", "application/json; charset=utf-8")]),
-                    json.dumps(value).encode())
-
-
-def text_response(text, status=200, type="text/plain; charset=utf-8"):
-    return Response(status, Headers([("Content-Type", type)]), text.encode())
-
-
-def gzipped(response):
-    body = gzip.compress(response.read(), 1)
-    response.headers.set("Content-Encoding", "gzip")
-    return Response(response.status, response.headers, body, response.plan)
+    def __exit__(self, *_):
+        self._entry.sent(-self.left)
 
 
 class Gone(Exception):
@@ -159,8 +76,9 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.sendall(data)
             return
         if isinstance(response.body, bytes) and plan == Plan():
-            self.connection.sendall(data + response.body)
-            entry.sent(len(response.body))
+            with Counted(entry, len(response.body)) as counted:
+                self.connection.sendall(data + response.body)
+                counted.left = 0
             return
         self.connection.sendall(data)
         self._send_body(response, entry)
@@ -175,25 +93,31 @@ class Handler(BaseHTTPRequestHandler):
             (response.body[i:i + size] for i in range(0, len(response.body), size))
         at = 0
         for piece in pieces:
-            at = self._send_piece(piece, at, plan, entry)
             if plan.rate:
                 time.sleep(len(piece) / plan.rate)
+            at = self._send_piece(piece, at, plan, entry)
         self._event(at, plan)
 
     def _send_file(self, body, entry):
         with open(body.path, "rb") as file:
             at, end = body.start, body.start + body.length
             while at < end:
-                try:
-                    count = os.sendfile(self.connection.fileno(), file.fileno(), at, min(end - at, 4 << 20))
-                except BlockingIOError:  # the socket has a timeout, so it never blocks by itself
-                    if not select.select([], [self.connection], [], self.timeout)[1]:
-                        raise Gone from None
-                    continue
-                if count == 0:
-                    raise Gone
-                at += count
-                entry.sent(count)
+                with Counted(entry, min(end - at, 4 << 20)) as counted:
+                    count = self._send_some(file, at, counted.left)
+                    counted.left -= count
+                    at += count
+
+    def _send_some(self, file, at, most):
+        # The socket has a timeout, so it does not block by itself.
+        if not waits_until(self.connection, select.POLLOUT, self.timeout):
+            raise Gone
+        try:
+            count = os.sendfile(self.connection.fileno(), file.fileno(), at, most)
+        except BlockingIOError:
+            return 0
+        if count == 0:
+            raise Gone
+        return count
 
     def _send_piece(self, piece, at, plan, entry):
         if plan.corrupt_at is not None and at <= plan.corrupt_at < at + len(piece):
@@ -203,8 +127,9 @@ class Handler(BaseHTTPRequestHandler):
             stops = [s for s in (plan.stall_at, plan.reset_at, plan.cut_at) if s is not None and s >= at]
             self._event(at, plan)
             part = piece[:min([s - at for s in stops if s > at], default=len(piece))]
-            self.connection.sendall(part)
-            entry.sent(len(part))
+            with Counted(entry, len(part)) as counted:
+                self.connection.sendall(part)
+                counted.left = 0
             at, piece = at + len(part), piece[len(part):]
         return at
 
@@ -225,6 +150,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def waits_until(connection, event, seconds):
+    """poll, as select knows no descriptor above 1023."""
+    poll = select.poll()
+    poll.register(connection, event)
+    return poll.poll(seconds * 1000)
 
 
 def reason(status):
@@ -267,8 +199,7 @@ class _Server(ThreadingHTTPServer):
         while not event.wait(0.05):
             if self.stopping.is_set():
                 raise Gone
-            readable, _, _ = select.select([connection], [], [], 0)
-            if readable and not self._peek(connection):
+            if waits_until(connection, select.POLLIN, 0) and not self._peek(connection):
                 raise Gone
 
     @staticmethod
