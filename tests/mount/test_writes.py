@@ -229,15 +229,15 @@ def file_semantics(top):
     assert open(os.path.join(top, "dir/sub/moved")).read() == "new"
     os.rename(os.path.join(top, "dir"), os.path.join(top, "dir2"))
     assert open(os.path.join(top, "dir2/sub/moved")).read() == "new"
+    open(os.path.join(top, "dir2/file"), "w").close()
+    os.mkdir(os.path.join(top, "empty"))
     found = {}
     for name, action, *words in (
             ("rmdir full", os.rmdir, "dir2"), ("unlink directory", os.unlink, "dir2"),
             ("rmdir file", os.rmdir, "dir2/sub/moved"), ("mkdir taken", os.mkdir, "dir2"),
             ("below file", os.stat, "dir2/sub/moved/x"), ("rename none", os.rename, "none", "x"),
-            ("file over directory", os.rename, "dir2/sub/moved", "dir2"),
-            ("directory over file", os.rename, "dir2/sub", "dir2/file")):
-        if name == "directory over file":
-            open(os.path.join(top, "dir2/file"), "w").close()
+            ("file over directory", os.rename, "dir2/file", "empty"),
+            ("directory over file", os.rename, "empty", "dir2/file")):
         try:
             action(*(os.path.join(top, word) for word in words))
             found[name] = 0
