@@ -1,1 +1,168 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "hffs/store.h"
+
+#include <sys/statvfs.h>
+
+#include <chrono>
+
+#include "blob_rows.h"
+#include "block_writer.h"
+#include "environment.h"
+#include "index_writer.h"
+#include "open_blobs.h"
+#include "recovery.h"
+#include "settler.h"
+#include "state_dir.h"
+#include "syncer.h"
+#include "verifier.h"
+
+namespace hffs {
+namespace {
+
+std::shared_ptr<UsageCounters> counters_from(const UsageDelta& totals) {
+  auto usage = std::make_shared<UsageCounters>();
+  usage->apply(totals);
+  return usage;
+}
+
+// The parts in the order in which each needs those before it; closed from the end that takes work.
+class DiskStore final : public Store {
+ public:
+  DiskStore(const StoreOptions& options, StateDir directory,
+            std::unique_ptr<Environment> environment, Recovered recovered, Disk& disk,
+            Metrics& metrics);
+  ~DiskStore() override;
+
+  void read(const std::function<void(const ReadTxn&)>& body) const override {
+    environment_->read(body);
+  }
+  void write(std::move_only_function<void(WriteTxn&)> body, Done<void> done) override {
+    index_.write(std::move(body), std::move(done));
+  }
+  std::uint64_t add_blob(WriteTxn& txn, const BlobId& id, std::uint64_t size) override {
+    return add_blob_row(txn, id, size);
+  }
+  std::optional<BlobInfo> find_blob(const ReadTxn& txn, std::uint64_t number) const override {
+    const auto row = load_blob_row(txn, number);
+    if (!row) return std::nullopt;
+    return to_info(number, *row);
+  }
+  std::optional<BlobInfo> blob(std::uint64_t number) const override { return blobs_.find(number); }
+  Result<std::shared_ptr<Blob>> open_blob(std::uint64_t number) override;
+  void import_file(std::uint64_t number, std::string path, Done<void> done) override {
+    verifier_.import_file(number, std::move(path), std::move(done));
+  }
+  void on_incarnation(std::function<void(const BlobInfo&)> listener) override {
+    listener_.set(std::move(listener));
+  }
+  Result<void> flush() override;
+  Usage usage() const override;
+  Result<std::string> directory(std::string_view name) override;
+
+ private:
+  Disk& disk_;
+  const StateDir directory_;
+  const std::unique_ptr<Environment> environment_;
+  const std::shared_ptr<UsageCounters> usage_;
+  const std::shared_ptr<const BlobContext> context_;
+  IncarnationListener listener_;
+  IndexWriter index_;
+  OpenBlobs blobs_;
+  Syncer syncer_;
+  Verifier verifier_;
+  BlockWriter writer_;
+};
+
+DiskStore::DiskStore(const StoreOptions& options, StateDir directory,
+                     std::unique_ptr<Environment> environment, Recovered recovered, Disk& disk,
+                     Metrics& metrics)
+    : disk_(disk),
+      directory_(std::move(directory)),
+      environment_(std::move(environment)),
+      usage_(counters_from(recovered.totals)),
+      context_(std::make_shared<const BlobContext>(
+          BlobContext{disk, usage_, std::make_shared<WorkQueue<PendingWrite>>()})),
+      index_(*environment_, usage_, metrics),
+      blobs_(context_, directory_, *environment_, index_, listener_),
+      syncer_({options.sync_interval, options.sync_bytes, directory_.filling()}, disk, index_),
+      verifier_({disk, directory_, index_, blobs_, syncer_, listener_, metrics},
+                std::move(recovered.unverified)),
+      writer_(context_->writes, metrics,
+              [this](const std::shared_ptr<BlobFile>& blob, std::uint64_t bytes) {
+                syncer_.note(blob, bytes);
+                verifier_.note(blob);
+              }) {}
+
+DiskStore::~DiskStore() {
+  writer_.stop();
+  verifier_.stop();
+  syncer_.stop();
+  index_.stop();
+  verifier_.abandon({Code::cancelled, "the store is being closed", {}});
+}
+
+Result<std::shared_ptr<Blob>> DiskStore::open_blob(std::uint64_t number) {
+  auto opened = blobs_.open(number);
+  if (!opened) return fail(opened);
+  return std::shared_ptr<Blob>(std::move(*opened));
+}
+
+// Claims come first: a blob that becomes whole meanwhile is left out of them, and its verdict is
+// among those that follow.
+Result<void> DiskStore::flush() {
+  writer_.drain();
+  auto claimed = syncer_.flush();
+  auto settled = verifier_.drain();
+  auto committed = index_.write_and_wait([](WriteTxn&) {});
+  if (!claimed) return claimed;
+  if (!settled) return settled;
+  if (!committed) return committed;
+  if (auto stuck = verifier_.stuck()) return fail(std::move(*stuck));
+  return {};
+}
+
+Store::Usage DiskStore::usage() const {
+  const auto value = [](const std::atomic<std::int64_t>& counter) {
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(0, counter.load()));
+  };
+  Usage usage{.blobs = value(usage_->blobs),
+              .verified_blobs = value(usage_->verified_blobs),
+              .bytes = value(usage_->bytes),
+              .unclaimed_bytes = value(usage_->unclaimed_bytes)};
+  struct statvfs found {};
+  if (::statvfs(directory_.root().c_str(), &found) == 0)
+    usage.free_bytes = std::uint64_t{found.f_bavail} * found.f_frsize;
+  return usage;
+}
+
+Result<std::string> DiskStore::directory(std::string_view name) {
+  auto path = directory_.for_others(name);
+  if (!path) return path;
+  if (auto made = disk_.make_directory(*path, 0700); !made) return fail(made);
+  if (auto synced = disk_.sync_directory(directory_.root()); !synced) return fail(synced);
+  return path;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> Store::open(StoreOptions options, Disk& disk, const Clock& clock,
+                                           Metrics& metrics) {
+  const Instant begun = clock.now();
+  auto directory = StateDir::open(options.state_dir, disk);
+  if (!directory) return fail(directory);
+  auto environment = Environment::open(directory->index(), options.map_size);
+  if (!environment) return fail(environment);
+  // LMDB syncs what it writes, but not the name of a file that it has made.
+  if (auto synced = disk.sync_directory(directory->index()); !synced) return fail(synced);
+  auto recovered = recover(**environment, *directory, disk);
+  if (!recovered) return fail(recovered);
+  log(Level::info, "store", "opened {} in {} ms: blobs={} bytes={} unverified={} swept={}",
+      directory->root(),
+      std::chrono::duration_cast<std::chrono::milliseconds>(clock.now() - begun).count(),
+      recovered->totals.blobs, recovered->totals.bytes, recovered->unverified.size(),
+      recovered->swept);
+  return std::make_unique<DiskStore>(options, std::move(*directory), std::move(*environment),
+                                     std::move(*recovered), disk, metrics);
+}
+
+}  // namespace hffs

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The writer thread: puts arriving blocks into their files, in order of arrival, and completes their
+// Done as soon as they can be read. What the disk does not take is held in memory for a while, so
+// that the reader who waits for it is served: a read never fails because the disk is full.
+//
+// Threads: the queue takes work from any; the rest runs on the writer thread.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "blob_file.h"
+#include "hffs/telemetry.h"
+#include "work_queue.h"
+
+namespace hffs {
+
+// The blocks held in memory, all blobs together: the oldest makes room for the newest.
+class HeldBlocks {
+ public:
+  void hold(const std::shared_ptr<BlobFile>& blob, BlockIndex first, std::vector<std::byte> bytes);
+
+ private:
+  struct Place {
+    std::weak_ptr<BlobFile> blob;
+    BlockIndex block;
+  };
+  std::deque<Place> places_;
+};
+
+class BlockWriter {
+ public:
+  // Hears of bytes that became readable, before their Done does.
+  using Arrived = std::function<void(const std::shared_ptr<BlobFile>&, std::uint64_t bytes)>;
+
+  BlockWriter(std::shared_ptr<WorkQueue<PendingWrite>> queue, Metrics& metrics, Arrived arrived);
+  ~BlockWriter() { stop(); }
+  // Waits until everything handed over before is written (or has failed).
+  void drain();
+  // Writes what is queued and ends.
+  void stop();
+
+ private:
+  void run();
+  void perform(PendingWrite write);
+  void note_disk_state(const Result<void>& written);
+
+  const std::shared_ptr<WorkQueue<PendingWrite>> queue_;
+  Metrics& metrics_;
+  const Arrived arrived_;
+  HeldBlocks held_;
+  bool failing_ = false;
+  std::jthread thread_;
+};
+
+}  // namespace hffs

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LMDB, with its caveats written into types. The environment is opened once per process (the store's
+// lock sees to that) and with MDB_NOTLS, so that read transactions may be pooled across threads. All
+// tables are opened before any thread starts. A write transaction aborts unless it is committed.
+//
+// Threads: read() from any; an IndexTxn lives and dies on one thread, one at a time.
+#pragma once
+
+#include <lmdb.h>
+
+#include <array>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hffs/error.h"
+#include "hffs/guarded.h"
+#include "hffs/store.h"
+#include "usage_counters.h"
+
+namespace hffs {
+
+class Environment {
+ public:
+  static Result<std::unique_ptr<Environment>> open(const std::string& directory,
+                                                   std::uint64_t map_size);
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+  ~Environment();
+
+  // Runs `body` with a consistent view. Takes no lock that a writer holds.
+  void read(const std::function<void(const ReadTxn&)>& body) const;
+
+  MDB_env* raw() const { return env_; }
+  MDB_dbi handle(Table table) const { return tables_[static_cast<std::size_t>(table)]; }
+
+ private:
+  struct Pool {
+    std::vector<MDB_txn*> idle;
+    int made = 0;
+  };
+
+  Environment() = default;
+  Result<void> open_tables();
+  MDB_txn* take_reader() const;
+  void give_back(MDB_txn* txn) const;
+
+  MDB_env* env_ = nullptr;
+  std::array<MDB_dbi, static_cast<std::size_t>(Table::count_)> tables_{};
+  mutable Guarded<Pool> pool_;
+  mutable std::condition_variable reader_free_;
+};
+
+// The write transaction. The first failing step is kept; later ones do nothing, and commit() returns
+// it. Views that get() and scan() give out are copies that live as long as the transaction, since a
+// put may move what LMDB pointed to.
+class IndexTxn final : public WriteTxn {
+ public:
+  explicit IndexTxn(const Environment& environment);
+  IndexTxn(const IndexTxn&) = delete;
+  IndexTxn& operator=(const IndexTxn&) = delete;
+  ~IndexTxn() override;
+
+  std::optional<std::string_view> get(Table table, std::string_view key) const override;
+  void scan(Table table, std::string_view prefix, std::string_view from,
+            const std::function<bool(std::string_view key, std::string_view value)>& visit)
+      const override;
+  void put(Table table, std::string_view key, std::string_view value) override;
+  void erase(Table table, std::string_view key) override;
+  std::uint64_t next_number(std::string_view sequence) override;
+
+  // Durable when it succeeds; nothing happened when it fails.
+  Result<void> commit();
+
+  UsageDelta delta;
+
+ private:
+  // False, and the error is kept, unless `status` is success.
+  bool check(int status, std::string_view action) const;
+  std::string_view keep(std::string_view bytes) const;
+
+  const Environment& environment_;
+  MDB_txn* txn_ = nullptr;
+  std::uint64_t changes_ = 0;
+  mutable std::optional<Error> failed_;
+  mutable std::deque<std::string> kept_;
+};
+
+}  // namespace hffs

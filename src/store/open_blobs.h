@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// OpenBlobs: from a blob's number to the one shared object that stands for it now, opening its file
+// when nobody has it. Damage that opening finds is healed here: what the disk does not have is no
+// longer claimed, and a verified file that no commit knows of is taken over.
+//
+// Threads: any. open() blocks on the disk, and on the index thread unless it runs there.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+
+#include "blob_file.h"
+#include "blob_rows.h"
+#include "environment.h"
+#include "hffs/error.h"
+#include "hffs/guarded.h"
+#include "index_writer.h"
+#include "state_dir.h"
+
+namespace hffs {
+
+// Whom to tell of new incarnations. Events before somebody listens are dropped: nobody can know the
+// incarnation that ended.
+class IncarnationListener {
+ public:
+  using Listener = std::function<void(const BlobInfo&)>;
+  void set(Listener listener) {
+    *listener_.lock() = std::make_shared<const Listener>(std::move(listener));
+  }
+  void tell(const BlobInfo& info) {
+    const auto listener = *listener_.lock();
+    if (listener && *listener) (*listener)(info);
+  }
+
+ private:
+  Guarded<std::shared_ptr<const Listener>> listener_;
+};
+
+class OpenBlobs {
+ public:
+  OpenBlobs(std::shared_ptr<const BlobContext> context, const StateDir& directory,
+            const Environment& environment, IndexWriter& index, IncarnationListener& listener);
+
+  Result<std::shared_ptr<BlobFile>> open(std::uint64_t number);
+  // What is known without opening anything.
+  std::optional<BlobInfo> find(std::uint64_t number) const;
+  // The next open finds the row's new incarnation.
+  void close(const BlobFile& blob);
+
+ private:
+  // An object, and the change of the row that it already stands for.
+  struct Opened {
+    std::shared_ptr<BlobFile> blob;
+    IndexWriter::Body heal;
+    bool new_incarnation = false;
+  };
+
+  std::shared_ptr<BlobFile> find_open(std::uint64_t number) const;
+  void remember(const std::shared_ptr<BlobFile>& blob);
+  std::optional<BlobRow> load_row(std::uint64_t number) const;
+  Result<Opened> open_verified(std::uint64_t number, const BlobRow& row);
+  Result<Opened> open_filling(std::uint64_t number, const BlobRow& row);
+  Opened take_over(std::uint64_t number, const BlobRow& row, UniqueFd file);
+
+  const std::shared_ptr<const BlobContext> context_;
+  const StateDir& directory_;
+  const Environment& environment_;
+  IndexWriter& index_;
+  IncarnationListener& listener_;
+  // One opener for a number at a time, without a lock around all of them.
+  std::array<std::mutex, 16> opening_;
+  struct Table {
+    std::unordered_map<std::uint64_t, std::weak_ptr<BlobFile>> blobs;
+    std::size_t sweep_at = 64;
+  };
+  mutable Guarded<Table> table_;
+};
+
+}  // namespace hffs

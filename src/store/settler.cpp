@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "settler.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "blob_rows.h"
+
+namespace hffs {
+namespace {
+
+// A commit costs two fdatasyncs and each directory one: shared by at most this many small blobs,
+// which wait for each other before they are announced.
+constexpr std::size_t kMostInBatch = 64;
+// Enough of the wrong bytes to see what went wrong (a proxy's error page, an LFS pointer), no more.
+constexpr std::size_t kMostQuarantined = 4;
+constexpr std::uint64_t kMostQuarantinedBytes = std::uint64_t{64} << 20;
+
+}  // namespace
+
+Result<void> Settler::place(const BlobInfo& info, const std::string& from) {
+  const std::string folder = parts_.directory.blobs(info.id);
+  if (!known_folders_.contains(folder)) {
+    if (auto made = parts_.disk.make_directory(folder, 0700); !made) return made;
+    known_folders_.insert(folder);
+    unsynced_.insert(parts_.directory.blobs());
+  }
+  if (auto moved = parts_.disk.rename(from, parts_.directory.blob(info.id)); !moved) {
+    known_folders_.erase(folder);
+    return moved;
+  }
+  // Where it came from need not be synced: a name that returns there is swept, or nobody's.
+  unsynced_.insert(folder);
+  return {};
+}
+
+void Settler::add(std::shared_ptr<BlobFile> blob, Done<void> done) {
+  batch_.push_back({std::move(blob), true, std::move(done)});
+}
+
+void Settler::quarantine(std::shared_ptr<BlobFile> blob) {
+  const BlobInfo& info = blob->identity();
+  log(Level::error, "store", "the {} bytes of blob {} do not have that hash: quarantined", info.size,
+      info.id.hex());
+  blob->retire();
+  keep_or_remove_wrong(*blob);
+  batch_.push_back({std::move(blob), false, {}});
+}
+
+// If the file can be neither moved nor removed, the next incarnation writes over it: nothing of it is
+// claimed any more.
+void Settler::keep_or_remove_wrong(const BlobFile& blob) {
+  const BlobInfo& info = blob.identity();
+  if (info.size <= kMostQuarantinedBytes) {
+    trim_quarantine();
+    const std::string to = parts_.directory.quarantine(info.id, info.number, info.incarnation);
+    if (parts_.disk.rename(blob.path(), to)) return;
+  }
+  if (auto removed = parts_.disk.remove(blob.path()); !removed)
+    log(Level::warn, "store", "the wrong bytes stay: {}", removed.error().message);
+}
+
+// Leaves room for one more.
+void Settler::trim_quarantine() {
+  const std::string folder = parts_.directory.quarantine();
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(folder.c_str()), &::closedir);
+  if (!directory) return;
+  std::vector<std::pair<std::int64_t, std::string>> files;  // by age
+  while (const dirent* item = ::readdir(directory.get())) {
+    const std::string path = fmt::format("{}/{}", folder, item->d_name);
+    struct stat found {};
+    if (::lstat(path.c_str(), &found) == 0 && S_ISREG(found.st_mode))
+      files.emplace_back(found.st_mtim.tv_sec, path);
+  }
+  std::sort(files.begin(), files.end());
+  for (std::size_t i = 0; i + kMostQuarantined <= files.size(); ++i)
+    (void)parts_.disk.remove(files[i].second);
+}
+
+bool Settler::batch_is_full() const { return batch_.size() >= kMostInBatch; }
+
+void Settler::commit() {
+  {
+    auto failed = failed_.lock();
+    std::move(failed->changes.begin(), failed->changes.end(), std::back_inserter(batch_));
+    failed->changes.clear();
+    failed->why.reset();
+  }
+  while (!unsynced_.empty()) {
+    if (auto synced = parts_.disk.sync_directory(*unsynced_.begin()); !synced) {
+      auto failed = failed_.lock();
+      failed->why = std::move(synced.error());
+      // Commits that end meanwhile may have added theirs.
+      std::move(batch_.begin(), batch_.end(), std::back_inserter(failed->changes));
+      batch_.clear();
+      return;
+    }
+    unsynced_.erase(unsynced_.begin());
+  }
+  for (Change& change : std::exchange(batch_, {})) {
+    const BlobInfo& info = change.blob->identity();
+    parts_.index.write(
+        [number = info.number, incarnation = info.incarnation,
+         verified = change.verified](WriteTxn& txn) {
+          begin_incarnation(txn, number, incarnation, verified);
+        },
+        [this, change = std::move(change)](Result<void> committed) mutable {
+          finish(std::move(change), std::move(committed));
+        });
+  }
+}
+
+void Settler::finish(Change change, Result<void> committed) {
+  if (!committed) {
+    auto failed = failed_.lock();
+    failed->why = std::move(committed.error());
+    failed->changes.push_back(std::move(change));
+    return;
+  }
+  parts_.blobs.close(*change.blob);
+  parts_.syncer.forget(*change.blob);
+  parts_.metrics.add(change.verified ? Metric::blobs_verified : Metric::blobs_quarantined);
+  BlobInfo next = change.blob->identity();
+  ++next.incarnation;
+  next.verified = change.verified;
+  next.bytes_here = change.verified ? next.size : 0;
+  change.blob.reset();
+  if (change.done) change.done({});
+  parts_.listener.tell(next);
+}
+
+std::optional<Error> Settler::stuck() const { return failed_.lock()->why; }
+
+void Settler::abandon(const Error& why) {
+  auto changes = std::exchange(failed_.lock()->changes, {});
+  for (Change& change : changes)
+    if (change.done) change.done(fail(why));
+}
+
+}  // namespace hffs

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "verifier.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <future>
+
+#include "store_thread.h"
+
+namespace hffs {
+namespace {
+
+// One turn: about 40 ms of SHA-256, the longest that a small finished blob waits for each large one.
+constexpr std::uint64_t kBytesPerTurn = std::uint64_t{64} << 20;
+// A full disk or a failing sync is asked again this often.
+constexpr std::chrono::seconds kTryAgain{2};
+
+}  // namespace
+
+Verifier::Verifier(Settler::Parts parts, std::vector<std::uint64_t> unverified)
+    : parts_(parts), settler_(parts), buffer_(kBlockSize) {
+  for (const std::uint64_t number : unverified) jobs_.push_back({nullptr, nullptr, number, {}});
+  thread_ = start_store_thread("hffs-verify", [this] { run(); });
+}
+
+bool Verifier::push(Job job) {
+  const std::lock_guard lock(mutex_);
+  if (stopping_) return false;
+  jobs_.push_back(std::move(job));
+  wake_.notify_one();
+  return true;
+}
+
+void Verifier::note(const std::shared_ptr<BlobFile>& blob) {
+  if (!blob->queued_to_verify.exchange(true)) push({blob, nullptr, 0, {}});
+}
+
+void Verifier::import_file(std::uint64_t number, std::string path, Done<void> done) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stopping_) {
+      jobs_.push_back({nullptr, std::make_unique<Import>(), 0, {}});
+      Import& import = *jobs_.back().import;
+      import.number = number;
+      import.path = std::move(path);
+      import.done = std::move(done);
+      wake_.notify_one();
+      return;
+    }
+  }
+  done(fail(Code::cancelled, "the store is being closed"));
+}
+
+Result<void> Verifier::drain() {
+  std::promise<Result<void>> reached;
+  if (!push({nullptr, nullptr, 0, [&](Result<void> r) { reached.set_value(std::move(r)); }}))
+    return fail(Code::cancelled, "the store is being closed");
+  return reached.get_future().get();
+}
+
+void Verifier::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    wake_.notify_one();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void Verifier::run() {
+  while (auto job = next()) {
+    perform(std::move(*job));
+    if (settler_.batch_is_full()) settler_.commit();
+  }
+  settler_.commit();
+}
+
+// Nullopt: stopped, and nothing is left. Commits the verdicts before it waits.
+std::optional<Verifier::Job> Verifier::next() {
+  while (true) {
+    try_again();
+    std::unique_lock lock(mutex_);
+    if (!jobs_.empty()) {
+      Job job = std::move(jobs_.front());
+      jobs_.pop_front();
+      return job;
+    }
+    if (stopping_) return std::nullopt;
+    lock.unlock();
+    settler_.commit();
+    lock.lock();
+    const auto ready = [&] { return stopping_ || !jobs_.empty(); };
+    // Commits that fail are only seen here after a while: a failure is rare, a wait costs nothing.
+    wake_.wait_for(lock, kTryAgain, ready);
+  }
+}
+
+// However busy the thread is: what waits here would otherwise wait for an idle moment.
+void Verifier::try_again() {
+  if (later_.empty() || std::chrono::steady_clock::now() < try_again_at_) return;
+  for (const auto& blob : std::exchange(later_, {})) note(blob);
+}
+
+void Verifier::perform(Job job) {
+  if (job.marker) {
+    settler_.commit();
+    const auto stuck = settler_.stuck();
+    return stuck ? job.marker(fail(*stuck)) : job.marker({});
+  }
+  if (job.import) return advance_import(std::move(job.import));
+  if (job.unverified != 0) {
+    auto opened = parts_.blobs.open(job.unverified);
+    if (!opened)
+      log(Level::warn, "store", "blob {} stays unverified: {}", job.unverified,
+          opened.error().message);
+    else
+      advance(*opened);  // at once, so that one file is open at a time
+    return;
+  }
+  advance(job.blob);
+}
+
+template <class Have, class Read>
+Result<void> Verifier::hash_on(Hashing& hashing, std::uint64_t size, Have have, Read read) {
+  const std::uint64_t turn_ends = std::min(size, hashing.position + kBytesPerTurn);
+  while (hashing.position < turn_ends && have(hashing.position)) {
+    const auto part =
+        std::span(buffer_).first(std::min<std::uint64_t>(kBlockSize, size - hashing.position));
+    auto count = read(hashing.position, part);
+    if (!count) return fail(count);
+    if (*count != part.size())
+      return fail(Code::corrupt, "the file ends at byte {}", hashing.position + *count);
+    if (auto fed = hashing.hash.update(part); !fed) return fed;
+    hashing.position += part.size();
+  }
+  return {};
+}
+
+void Verifier::advance(const std::shared_ptr<BlobFile>& blob) {
+  blob->queued_to_verify.exchange(false);
+  const BlobInfo& info = blob->identity();
+  if (blob->superseded() || info.verified || info.size == 0) return;
+  // What was here before would have to come from the disk; that can wait until it is all there.
+  if (blob->resumed() && !blob->blocks().full()) return;
+  if (!blob->hashing || blob->hashing->failed_syncs != blob->failed_syncs()) {
+    const std::uint64_t failed_syncs = blob->failed_syncs();
+    auto hash = ContentHash::start(info.id.kind(), info.size);
+    if (!hash) return try_again_later(blob, hash.error());
+    blob->hashing = std::make_unique<Hashing>(Hashing{std::move(*hash), 0, failed_syncs});
+  }
+  Hashing& hashing = *blob->hashing;
+  const auto have = [&](std::uint64_t at) {
+    return blob->blocks().test(static_cast<BlockIndex>(at / kBlockSize));
+  };
+  const auto read = [&](std::uint64_t at, std::span<std::byte> into) {
+    return blob->read(at, into);
+  };
+  if (auto hashed = hash_on(hashing, info.size, have, read); !hashed) {
+    blob->hashing.reset();
+    return try_again_later(blob, hashed.error());
+  }
+  if (hashing.position == info.size) return finish(blob);
+  if (have(hashing.position)) note(blob);
+}
+
+void Verifier::finish(const std::shared_ptr<BlobFile>& blob) {
+  const BlobInfo& info = blob->identity();
+  const std::uint64_t failed_syncs = blob->hashing->failed_syncs;
+  auto hex = blob->hashing->hash.finish();
+  if (!blob->begin_settling(failed_syncs)) {
+    // A failed sync took blocks away while they were hashed.
+    blob->hashing.reset();
+    if (blob->blocks().full()) note(blob);
+    return;
+  }
+  if (!hex) {
+    blob->cancel_settling(failed_syncs);
+    blob->hashing.reset();
+    return try_again_later(blob, hex.error());
+  }
+  if (*hex != info.id.hex()) {
+    blob->hashing.reset();
+    return settler_.quarantine(blob);
+  }
+  Result<void> placed;
+  if (auto durable = blob->sync(); !durable)
+    placed = fail(durable);
+  else if (blob->failed_syncs() != failed_syncs)
+    placed = fail(Code::io, "{} could not be synced", blob->path());
+  else
+    placed = settler_.place(info, blob->path());
+  blob->hashing.reset();
+  if (!placed) {
+    blob->cancel_settling(failed_syncs);
+    return try_again_later(blob, placed.error());
+  }
+  blob->become_whole();
+  settler_.add(blob, {});
+}
+
+void Verifier::try_again_later(std::shared_ptr<BlobFile> blob, const Error& why) {
+  log(Level::error, "store", "blob {} cannot be verified now: {}", blob->identity().id.hex(),
+      why.message);
+  if (later_.empty()) try_again_at_ = std::chrono::steady_clock::now() + kTryAgain;
+  later_.push_back(std::move(blob));
+}
+
+Result<void> Verifier::begin_import(Import& import) {
+  import.info = parts_.blobs.find(import.number);
+  if (!import.info) return fail(Code::not_found, "there is no blob {}", import.number);
+  if (import.info->verified) return {};
+  auto file = parts_.disk.open(import.path, O_RDONLY | O_NONBLOCK, 0);
+  if (!file) return fail(file);
+  struct stat found {};
+  if (::fstat(file->get(), &found) != 0) return fail(system_error(errno, import.path));
+  // Another owner or a second name would let somebody else change verified bytes.
+  if (!S_ISREG(found.st_mode) || found.st_nlink != 1 || found.st_uid != ::geteuid())
+    return fail(Code::refused, "{} is not a regular file of this user with one name", import.path);
+  if (static_cast<std::uint64_t>(found.st_size) != import.info->size)
+    return fail(Code::corrupt, "{} has {} bytes, blob {} has {}", import.path, found.st_size,
+                import.info->id.hex(), import.info->size);
+  auto hash = ContentHash::start(import.info->id.kind(), import.info->size);
+  if (!hash) return fail(hash);
+  import.file = std::move(*file);
+  import.hashing = Hashing{std::move(*hash), 0, 0};
+  return {};
+}
+
+void Verifier::advance_import(std::unique_ptr<Import> import) {
+  if (!import->info)
+    if (auto begun = begin_import(*import); !begun) return import->done(begun);
+  if (import->info->verified) return import->done(parts_.disk.remove(import->path));
+  const auto have = [](std::uint64_t) { return true; };
+  const auto read = [&](std::uint64_t at, std::span<std::byte> into) {
+    return parts_.disk.pread_some(import->file.get(), into, at);
+  };
+  auto hashed = hash_on(*import->hashing, import->info->size, have, read);
+  if (!hashed) return import->done(hashed);
+  if (import->hashing->position == import->info->size) return finish_import(*import);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!stopping_) {
+      jobs_.push_back({nullptr, std::move(import), 0, {}});
+      return;
+    }
+  }
+  import->done(fail(Code::cancelled, "the store is being closed"));
+}
+
+// What was quarantined gets its next incarnation first: one incarnation has one end.
+Result<std::shared_ptr<BlobFile>> Verifier::open_to_import_into(std::uint64_t number) {
+  auto blob = parts_.blobs.open(number);
+  if (!blob || !(*blob)->retired()) return blob;
+  settler_.commit();
+  (void)parts_.index.write_and_wait([](WriteTxn&) {});
+  blob = parts_.blobs.open(number);
+  if (blob && (*blob)->retired())
+    return fail(Code::io, "the index does not take that blob {} had wrong bytes",
+                (*blob)->identity().id.hex());
+  return blob;
+}
+
+void Verifier::finish_import(Import& import) {
+  const BlobInfo& info = *import.info;
+  auto hex = import.hashing->hash.finish();
+  if (!hex) return import.done(fail(hex));
+  if (*hex != info.id.hex())
+    return import.done(fail(Code::corrupt, "{} does not have the hash {}", import.path,
+                            info.id.hex()));
+  auto blob = open_to_import_into(info.number);
+  if (!blob) return import.done(fail(blob));
+  if ((*blob)->whole()) return import.done(parts_.disk.remove(import.path));
+  if (::fchmod(import.file.get(), 0600) != 0)
+    return import.done(fail(system_error(errno, import.path)));
+  if (auto durable = parts_.disk.sync_data(import.file.get()); !durable)
+    return import.done(durable);
+  if (auto placed = settler_.place(info, import.path); !placed) return import.done(placed);
+  (*blob)->become_whole(std::move(import.file));
+  // What had been filled so far. It may go before the commit: the file in blobs/ is taken over.
+  if (auto removed = parts_.disk.remove(parts_.directory.filling(info.number)); !removed)
+    log(Level::warn, "store", "a leftover file stays: {}", removed.error().message);
+  settler_.add(std::move(*blob), std::move(import.done));
+}
+
+}  // namespace hffs
