@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "range_call.h"
+
+#include "paths.h"
+
+namespace hffs::hub {
+namespace {
+
+// The body of a redirect or an error is read so far, for the connection's sake.
+constexpr std::size_t kMostDiscarded = 64 * 1024;
+
+}  // namespace
+
+RangeCall::RangeCall(Session& session, FileSource file, ByteRange range,
+                     std::shared_ptr<RangeSink> sink)
+    : session_(session),
+      file_(std::move(file)),
+      range_(range),
+      sink_(std::move(sink)),
+      key_(file_.repo.text() + '@' + file_.blob.hex()) {}
+
+void RangeCall::start() {
+  session_.loop.enter(shared_from_this());
+  if (session_.loop.stopping()) return cancel();
+  resolve();
+}
+
+// Where to ask: at a kept address, behind who asks already, or at the endpoint.
+void RangeCall::resolve() {
+  if (auto url = session_.signed_urls.find(key_)) {
+    from_memory_ = true;
+    store_ = *url;
+    commit_seen_ = true;
+    const Url& base = session_.endpoints[session_.endpoint_for_content()].base;
+    return go(Journey(base, std::move(*url)));
+  }
+  if (session_.signed_urls.is_direct(key_)) return ask_endpoint();
+  leading_ = session_.signed_urls.join(
+      key_, [weak = weak_from_this()](SignedUrls::Found found, const Error* error) {
+        if (const auto self = weak.lock()) self->resolved(found, error);
+      });
+  if (leading_) ask_endpoint();
+}
+
+void RangeCall::resolved(SignedUrls::Found found, const Error* error) {
+  if (!sink_) return;
+  if (found == SignedUrls::Found::nothing && error != nullptr) return end(fail(Error(*error)));
+  // An address of so short a life that it was not kept, too: everybody asks for himself.
+  if (found == SignedUrls::Found::direct) return ask_endpoint();
+  resolve();
+}
+
+void RangeCall::land(SignedUrls::Found found, const Error* error) {
+  if (!std::exchange(leading_, false)) return;
+  // After the callback that we may be in: waiters start exchanges.
+  session_.loop.at(session_.loop.now(),
+                   [&session = session_, key = key_, found,
+                    kept = error ? std::optional(*error) : std::nullopt] {
+                     session.signed_urls.land(key, found, kept ? &*kept : nullptr);
+                   });
+}
+
+void RangeCall::ask_endpoint() {
+  endpoint_ = session_.endpoint_for_content();
+  Endpoint& endpoint = session_.endpoints[endpoint_];
+  if (!endpoint.health.up()) session_.probe();
+  const Instant now = session_.loop.now();
+  if (const Instant until = endpoint.waits(Budget::files); until > now) {
+    const auto wait = std::chrono::ceil<Milliseconds>(until - now);
+    return end(fail(Error{Code::rate_limited,
+                          fmt::format("{}: the endpoint asks us to wait", file_.path), wait}));
+  }
+  from_memory_ = false;
+  commit_seen_ = false;
+  store_.reset();
+  go(Journey(endpoint.base,
+             endpoint.url(resolve_path(file_.repo, file_.commit.hex(), file_.path))));
+}
+
+void RangeCall::go(Journey journey) {
+  journey_.emplace(std::move(journey));
+  send();
+}
+
+void RangeCall::send() {
+  verdict_.reset();
+  headers_.clear();
+  discarded_ = 0;
+  began_ = session_.loop.now();
+  HttpRequest request{.lane = Lane::content,
+                      .url = journey_->here(),
+                      .headers = {"Accept-Encoding: identity",
+                                  fmt::format("Range: bytes={}-{}", range_.offset,
+                                              range_.end() - 1)},
+                      .stall_timeout = session_.options.stall_timeout};
+  if (journey_->at_home()) request.token = session_.options.token;
+  session_.metrics.add(Metric::content_requests);
+  exchange_ = session_.loop.start(std::move(request), shared_from_this());
+}
+
+void RangeCall::on_headers(int status, const Headers& headers) {
+  log_answer(Method::get, journey_->here(), status, headers);
+  const bool home = journey_->at_home();
+  if (home) session_.note_answer(endpoint_);
+  headers_ = headers;
+  verdict_ = check_content(
+      file_, range_,
+      {.status = status, .headers = headers, .at_home = home, .commit_seen = commit_seen_});
+  commit_seen_ = commit_seen_ || headers.has("x-repo-commit");
+  if (home && status == 429) {
+    auto& wait = verdict_->error.retry_after;
+    if (wait.count() == 0) wait = Milliseconds{1'000};
+    session_.note_wait(endpoint_, Budget::files, wait);
+  }
+  if (verdict_->kind != ContentVerdict::Kind::accept) return;
+  if (home) {
+    session_.signed_urls.remember_direct(key_);
+    land(SignedUrls::Found::direct);
+  }
+  next_ = verdict_->delivered.offset;
+  sink_->on_start(verdict_->delivered);
+}
+
+Flow RangeCall::on_body(std::span<const std::byte> bytes) {
+  if (!verdict_ || verdict_->kind != ContentVerdict::Kind::accept) {
+    discarded_ += bytes.size();
+    return discarded_ > kMostDiscarded ? Flow::stop : Flow::more;
+  }
+  const std::uint64_t left = verdict_->delivered.end() - next_;
+  if (bytes.size() > left) {
+    verdict_->error = {Code::unreachable, "more bytes came than were announced", {}};
+    return Flow::stop;
+  }
+  const Flow flow = sink_->on_data(next_, bytes);
+  if (flow != Flow::more) return flow;
+  next_ += bytes.size();
+  session_.metrics.add(Metric::content_bytes, static_cast<std::int64_t>(bytes.size()));
+  return Flow::more;
+}
+
+void RangeCall::on_end(const Ending& ending) {
+  exchange_ = nullptr;
+  if (!verdict_) {
+    if (journey_->at_home()) session_.note_failure(endpoint_, began_, ending);
+    // A store that moved away: the next attempt asks for the address anew.
+    if (from_memory_) session_.signed_urls.forget(key_, *store_);
+    return end(fail(ending.silent ? Code::timed_out : Code::unreachable, "{}: {}",
+                    journey_->here().shown(), ending.why));
+  }
+  using Kind = ContentVerdict::Kind;
+  switch (verdict_->kind) {
+    case Kind::accept: return end_delivery(ending);
+    case Kind::redirect: return follow();
+    case Kind::expired:
+      if (store_) session_.signed_urls.forget(key_, *store_);
+      return ask_again(std::move(verdict_->error));
+    case Kind::contradicts:
+      if (store_) session_.signed_urls.forget(key_, *store_);
+      return ask_again(std::move(verdict_->error));
+    case Kind::refused: break;
+  }
+  end(fail(std::move(verdict_->error).during(journey_->here().shown())));
+}
+
+void RangeCall::follow() {
+  const Url from = journey_->here();
+  const bool was_home = journey_->at_home();
+  if (auto step = journey_->follow(headers_); !step)
+    return end(fail(std::move(step.error()).during(from.shown())));
+  if (was_home && !journey_->at_home()) {
+    store_ = journey_->here();
+    // Only an address that a Hub gave is worth keeping.
+    if (commit_seen_) session_.signed_urls.remember(key_, *store_);
+    land(session_.signed_urls.find(key_) ? SignedUrls::Found::address : SignedUrls::Found::direct);
+  }
+  send();
+}
+
+void RangeCall::ask_again(Error error) {
+  if (std::exchange(asked_again_, true))
+    return end(fail(std::move(error).during(journey_->here().shown())));
+  if (leading_) return ask_endpoint();
+  resolve();
+}
+
+void RangeCall::end_delivery(const Ending& ending) {
+  if (next_ == verdict_->delivered.end() && verdict_->error.message.empty()) return end({});
+  if (!verdict_->error.message.empty())
+    return end(fail(std::move(verdict_->error).during(journey_->here().shown())));
+  if (ending.stopped) return end(fail(Code::cancelled, "no more is wanted"));
+  end(fail(ending.silent ? Code::timed_out : Code::unreachable, "{}: {} bytes short: {}",
+           journey_->here().shown(), verdict_->delivered.end() - next_,
+           ending.complete ? "the answer ended" : ending.why));
+}
+
+void RangeCall::resume() { session_.loop.resume(exchange_); }
+
+void RangeCall::cancel() {
+  session_.loop.abort(std::exchange(exchange_, nullptr));
+  if (leading_) land(SignedUrls::Found::abandoned);
+  end(fail(Code::cancelled, "cancelled"));
+}
+
+void RangeCall::end(Result<void> result) {
+  if (!sink_) return;
+  const auto self = shared_from_this();
+  if (leading_) {
+    land(result ? SignedUrls::Found::direct : SignedUrls::Found::nothing,
+         result ? nullptr : &result.error());
+  }
+  session_.loop.leave(self);
+  session_.count_end(result ? nullptr : &result.error());
+  std::exchange(sink_, nullptr)->on_done(std::move(result));
+}
+
+void RangeHandle::resume() {
+  if (const auto loop = loop_.lock())
+    loop->post([weak = call_] {
+      if (const auto call = weak.lock()) call->resume();
+    });
+}
+
+void RangeHandle::cancel() {
+  if (const auto loop = loop_.lock())
+    loop->post([weak = call_] {
+      if (const auto call = weak.lock()) call->cancel();
+    });
+}
+
+}  // namespace hffs::hub

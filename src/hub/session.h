@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Session: what all calls share on the network thread: the endpoints and how they fare, the token,
+// addresses of content that were signed for us. Threads: the network thread, but for health().
+#pragma once
+
+#include <array>
+
+#include "http_loop.h"
+#include "redirects.h"
+#include "retry.h"
+#include "signed_urls.h"
+
+namespace hffs::hub {
+
+// The Hub counts calls of its API and of files apart, so a limit on one does not stop the other.
+enum class Budget : std::uint8_t { api, files };
+
+struct Endpoint {
+  Url base;  // its path without a '/' at the end; may be empty
+  Health health;
+  std::array<Instant, 2> wait_until{};  // by Budget: shared by all calls
+  bool probing = false;
+  Instant probed{};
+  bool lacks_paths_info = false;  // it answered HEADs where this call was missing
+  bool lacks_expand = false;
+
+  Instant& waits(Budget budget) { return wait_until[static_cast<std::size_t>(budget)]; }
+  Url url(std::string_view path_and_query) const;
+};
+
+class Session {
+ public:
+  Session(const OriginOptions& options, std::vector<Endpoint> endpoints, HttpLoop& loop,
+          const Clock& clock, Metrics& metrics);
+
+  const OriginOptions options;
+  HttpLoop& loop;
+  const Clock& clock;
+  Metrics& metrics;
+  std::vector<Endpoint> endpoints;
+  SignedUrls signed_urls;
+
+  // Any thread.
+  std::vector<Origin::Health> health() const { return *published_.lock(); }
+
+  // An HTTP answer came from the endpoint itself.
+  void note_answer(std::size_t endpoint);
+  void note_failure(std::size_t endpoint, Instant began, const Ending& ending);
+  // A 429, or a 503 that says when to come again.
+  void note_wait(std::size_t endpoint, Budget budget, Milliseconds wait);
+  // Asks endpoints that are down for any answer, at most each probe_interval.
+  void probe();
+  // For content: the first that is up, else the one that failed longest ago.
+  std::size_t endpoint_for_content() const;
+  void count_end(const Error* error);
+
+ private:
+  void publish();
+
+  mutable Guarded<std::vector<Origin::Health>> published_;
+};
+
+// Base URLs as the user gave them → endpoints; none, or one that cannot be read, is an error.
+Result<std::vector<Endpoint>> parse_endpoints(const std::vector<std::string>& urls);
+
+// Debug line and warnings of one answer.
+void log_answer(Method method, const Url& url, int status, const Headers& headers);
+
+}  // namespace hffs::hub
