@@ -47,6 +47,7 @@ def plain(text, cache):
     text = re.sub(r"/tmp/[^\s'\"]*", "PATH", text)
     # A bar is drawn as often as its program likes: what it is about is what counts.
     text = re.sub(r"(?m)^(.*?):?\s+\d+%\|.*$", r"\1: BAR", text)
+    text = re.sub(r"(?m)^(.*?):? \d+ \w+ \[\d+:\d\d, .*/s\]$", r"\1: BAR", text)
     # "huggingface_hub version X at time Y", memory addresses, request ids, pids and ports
     text = re.sub(r"0x[0-9a-f]+", "0xADDRESS", text)
     text = re.sub(r"(?i)request id: [\w;=-]+", "REQUEST", text)
@@ -55,14 +56,19 @@ def plain(text, cache):
     return "\n".join(sorted({line.rstrip() for line in text.splitlines() if line.strip()}))
 
 
+def by_clients(requests):
+    """Those that others than hffs sent."""
+    return [each for each in requests if not each.user_agent.startswith("hffs")]
+
+
 class Client:
     def __init__(self, hub, name, command, folder):
-        self.hub, self.name, self._command, self._folder = hub, name, command, folder
+        self.hub, self.name, self.command, self._folder = hub, name, command, folder
 
-    def run(self, script, request, cache, env=None, offline=False, timeout=60):
+    def run(self, script, request, cache, env=None, offline=False, timeout=120):
         """Runs scripts/SCRIPT with `request` as JSON; a home of its own each time."""
         with tempfile.TemporaryDirectory(prefix="home-", dir=self._folder) as home:
-            done = subprocess.run([*self._command, str(SCRIPTS / script), json.dumps(request)],
+            done = subprocess.run([*self.command, str(SCRIPTS / script), json.dumps(request)],
                                   env=self._environment(home, env or {}, offline), capture_output=True, text=True,
                                   timeout=timeout, stdin=subprocess.DEVNULL, cwd=home)
         outcome = Outcome(done, cache)

@@ -13,6 +13,7 @@ for folder in (HERE, HERE.parent):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+pytest.register_assert_rewrite("client", "mounted", "pair")
 import mounted  # noqa: E402
 from client import Client  # noqa: E402
 from hub import Hub  # noqa: E402
@@ -80,10 +81,10 @@ def client(hub, folder):
     return make
 
 
-def _mounts(hub):
+def _mounts():
     made = []
 
-    def make(*args):
+    def make(hub, *args):
         made.append(mounted.Mount(hub, *args).start())
         return made[-1]
     yield make
@@ -97,36 +98,19 @@ def _mounts(hub):
 
 
 @pytest.fixture
-def mount(hub):
+def mount_of():
+    """mount_of(HUB, *ARGS): a fresh mount of that hub, gone after the test."""
+    yield from _mounts()
+
+
+@pytest.fixture
+def mount(hub, mount_of):
     """mount(*ARGS): a fresh mount of the hub, gone after the test."""
-    yield from _mounts(hub)
+    return lambda *args: mount_of(hub, *args)
 
 
 @pytest.fixture(scope="module")
 def module_mount(hub):
     """The same, gone after the module."""
-    yield from _mounts(hub)
-
-
-@pytest.fixture
-def asked(hub):
-    return Asked(hub)
-
-
-class Asked:
-    """What went over the wire since the test began."""
-
-    def __init__(self, hub):
-        self.hub = hub
-        self.forget()
-
-    def forget(self):
-        self.hub.clear_log()
-
-    def content_by_clients(self):
-        """GETs of file content that the mount should have made needless."""
-        return by_clients(self.hub.content_requests())
-
-
-def by_clients(requests):
-    return [each for each in requests if not each.user_agent.startswith("hffs")]
+    for make in _mounts():
+        yield lambda *args: make(hub, *args)

@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
-from conftest import by_clients
-from client import plain
+from client import by_clients, plain
 from hub import Random
 
 VERSIONS = ["0.17.3", "0.23.4", "0.36.0", "1.0.1", "2.4.0"]
@@ -264,8 +263,11 @@ def test_no_client_fetches_content(run):
 
 
 @pytest.mark.parametrize("mode", ["offline"], indirect=True)
-def test_offline_clients_ask_nothing(run):
-    assert [each for each in run.requests if not each.user_agent.startswith("hffs")] == []
+def test_offline_clients_ask_nothing(run, version):
+    asked = by_clients(run.requests)
+    if version == "0.17.3":  # its snapshot_download asks for the commit all the same, on a plain cache too
+        asked = [each for each in asked if each.kind != "info"]
+    assert asked == []
 
 
 def test_moved_branch(run, mode):
