@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -63,11 +64,10 @@ def hub():
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
+def folder():
     """Where plain caches, homes and models of this run lie."""
-    made = tmp_path_factory.mktemp("clients")
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="hffs-plain-", ignore_cleanup_errors=True) as made:
+        yield Path(made)
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,8 @@ OWN_CODE = {
         "    def _tokenize(self, text, **other):\n        return list(text)\n\n"
         "    def _convert_token_to_id(self, token):\n        return LETTERS.find(token)\n\n"
         "    def _convert_id_to_token(self, index):\n        return LETTERS[index]\n"),
-    "tokenizer_config.json":
-        '{"tokenizer_class": "AcmeTokenizer", "auto_map": {"AutoTokenizer": ["tokenization_acme.AcmeTokenizer", null]}}',
+    "tokenizer_config.json": ('{"tokenizer_class": "AcmeTokenizer", '
+                              '"auto_map": {"AutoTokenizer": ["tokenization_acme.AcmeTokenizer", null]}}'),
 }
 
 
