@@ -106,6 +106,7 @@ struct Attr {
   std::uint32_t mode = 0644;  // permission bits
   uid_t owner = 0;
   gid_t group = 0;
+  std::uint32_t links = 1;  // 0: removed, and still open
 };
 
 using Ttl = std::chrono::milliseconds;

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -36,6 +37,7 @@ struct FileSystemOptions {
 // How the kernel is to treat an opened file. It follows from the node alone.
 struct Opened {
   bool keep_cache = false;  // pages stay valid across opens
+  bool direct = false;      // no pages: every read asks (refs, whose text changes)
   std::uint64_t handle = 0;
 };
 
@@ -68,6 +70,8 @@ class FileSystem {
                     Done<std::vector<std::byte>> done) = 0;
   virtual Result<std::size_t> write(const Caller& caller, NodeId node, std::uint64_t offset,
                                     std::span<const std::byte> bytes) = 0;
+  // Until what was written to the node, and its name, are durable.
+  virtual Result<void> sync(NodeId node) = 0;
   virtual void release(NodeId node, std::uint64_t handle, int flags) = 0;
 
   // Changes, each in the caller's own overlay.

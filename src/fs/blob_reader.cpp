@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "blob_reader.h"
+
+#include <mutex>
+
+namespace hffs::fs {
+namespace {
+
+// Bytes that came may be gone again (the disk is full and memory is short).
+constexpr int kAttempts = 4;
+
+Result<std::vector<std::byte>> read_now(const Blob& blob, ByteRange range) {
+  std::vector<std::byte> bytes(range.size);
+  auto count = blob.read(range.offset, bytes);
+  if (!count) return fail(count);
+  bytes.resize(*count);
+  return bytes;
+}
+
+}  // namespace
+
+struct BlobReader::Wait {
+  NodeId node;
+  std::shared_ptr<Blob> blob;
+  FileSource source;
+  ByteRange range;
+  std::stop_token stop;
+  Done<std::vector<std::byte>> done;
+  int attempts = 0;
+};
+
+Result<std::shared_ptr<Blob>> BlobReader::open_now(NodeId node) {
+  auto blob = store_.open_blob(node.blob_number());
+  if (!blob) return blob;
+  const BlobInfo& now = (*blob)->identity();
+  if (NodeId::of_blob(now.number, now.incarnation) != node)
+    return fail(Code::stale, "blob {} has a new incarnation", now.id.hex());
+  return blob;
+}
+
+Result<void> BlobReader::open(NodeId node) {
+  auto blob = open_now(node);
+  if (!blob) {
+    if (blob.error().code == Code::stale) return fail(blob);
+    return fail(std::move(blob.error()).during(catalog_.describe(node)));
+  }
+  const BlobInfo& info = (*blob)->identity();
+  if (options_.offline && !options_.offline_partial && !info.verified &&
+      !(*blob)->readable({0, info.size}))
+    return fail(Code::offline, "{}: not all of it is here, and the daemon is offline",
+                catalog_.describe(node));
+  std::unique_lock lock(mutex_);
+  Open& open = open_[node.value];
+  open.blob = std::move(*blob);
+  ++open.count;
+  return {};
+}
+
+void BlobReader::close(NodeId node) {
+  std::shared_ptr<Blob> last;  // closes its file after the lock
+  std::unique_lock lock(mutex_);
+  const auto open = open_.find(node.value);
+  if (open == open_.end() || --open->second.count > 0) return;
+  last = std::move(open->second.blob);
+  open_.erase(open);
+  lock.unlock();
+}
+
+Result<std::shared_ptr<Blob>> BlobReader::find(NodeId node) {
+  {
+    std::shared_lock lock(mutex_);
+    const auto open = open_.find(node.value);
+    if (open != open_.end()) return open->second.blob;
+  }
+  // Opened in an earlier process.
+  return open_now(node);
+}
+
+void BlobReader::read(NodeId node, ByteRange range, std::stop_token stop,
+                      Done<std::vector<std::byte>> done) {
+  auto blob = find(node);
+  if (!blob) return done(fail(std::move(blob.error()).during(catalog_.describe(node))));
+  range = clip(range, (*blob)->identity().size);
+  if (range.empty()) return done(std::vector<std::byte>{});
+  if ((*blob)->readable(range)) {
+    auto bytes = read_now(**blob, range);
+    if (!bytes) return done(fail(std::move(bytes.error()).during(catalog_.describe(node))));
+    return done(std::move(bytes));
+  }
+  if (options_.offline)
+    return done(fail(Code::offline, "{}: bytes {}+{} are not here, and the daemon is offline",
+                     catalog_.describe(node), range.offset, range.size));
+  auto source = catalog_.source_of(node.blob_number());
+  if (!source) return done(fail(std::move(source.error()).during(catalog_.describe(node))));
+  metrics_.add(Metric::reads_parked);
+  metrics_.add(Metric::reads_waiting);
+  fetch(std::make_shared<Wait>(Wait{.node = node,
+                                    .blob = std::move(*blob),
+                                    .source = std::move(*source),
+                                    .range = range,
+                                    .stop = std::move(stop),
+                                    .done = std::move(done)}));
+}
+
+void BlobReader::fetch(std::shared_ptr<Wait> wait) {
+  ++wait->attempts;
+  transfer_.fetch(wait->blob, wait->source, wait->range, wait->stop,
+                  [this, wait](Result<void> fetched) { arrived(wait, std::move(fetched)); });
+}
+
+// Who asked may be gone as soon as it has its answer: that is the last thing here.
+void BlobReader::arrived(std::shared_ptr<Wait> wait, Result<void> fetched) {
+  if (fetched && !wait->blob->readable(wait->range) && wait->attempts < kAttempts)
+    return fetch(std::move(wait));
+  metrics_.add(Metric::reads_waiting, -1);
+  Result<std::vector<std::byte>> bytes =
+      fetched ? read_now(*wait->blob, wait->range) : fail(fetched);
+  if (!bytes && bytes.error().code != Code::cancelled)
+    bytes = fail(std::move(bytes.error()).during(catalog_.describe(wait->node)));
+  wait->done(std::move(bytes));
+}
+
+}  // namespace hffs::fs

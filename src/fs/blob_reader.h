@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// BlobReader: opens blobs and reads them, waiting for bytes that are not here without holding a
+// thread.
+//
+// A blob that is open is kept by its node id, so that a filling blob is read to its end through the old
+// node after it was verified under a new one.
+//
+// Threads: any. Calls may block on the local disk, never on the network.
+#pragma once
+
+#include <memory>
+#include <shared_mutex>
+#include <stop_token>
+#include <unordered_map>
+#include <vector>
+
+#include "hffs/filesystem.h"
+
+namespace hffs::fs {
+
+class BlobReader {
+ public:
+  BlobReader(const FileSystemOptions& options, Catalog& catalog, Store& store,
+             TransferEngine& transfer, Metrics& metrics)
+      : options_(options),
+        catalog_(catalog),
+        store_(store),
+        transfer_(transfer),
+        metrics_(metrics) {}
+
+  // stale: the node is an old incarnation. offline: not wholly here, and it cannot be fetched.
+  Result<void> open(NodeId node);
+  void close(NodeId node);
+  void read(NodeId node, ByteRange range, std::stop_token stop,
+            Done<std::vector<std::byte>> done);
+
+ private:
+  struct Open {
+    std::shared_ptr<Blob> blob;
+    std::uint32_t count = 0;
+  };
+  struct Wait;
+
+  Result<std::shared_ptr<Blob>> open_now(NodeId node);
+  Result<std::shared_ptr<Blob>> find(NodeId node);
+  void fetch(std::shared_ptr<Wait> wait);
+  void arrived(std::shared_ptr<Wait> wait, Result<void> fetched);
+
+  const FileSystemOptions& options_;
+  Catalog& catalog_;
+  Store& store_;
+  TransferEngine& transfer_;
+  Metrics& metrics_;
+  std::shared_mutex mutex_;
+  std::unordered_map<std::uint64_t, Open> open_;  // by node id
+};
+
+}  // namespace hffs::fs

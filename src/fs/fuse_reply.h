@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reply: the right and the duty to answer one request, once (invariant 5). One that is forgotten answers
+// EIO and logs a bug.
+//
+// Waiting requests are kept in Parking by a number, so that an INTERRUPT, which comes on any thread at any
+// time, and the end of the session can stop them.
+//
+// libfuse calls the interrupt function with the request's own lock held. Answering a request from
+// there is fine as long as the answer does not take that lock (fuse_reply_* does not;
+// fuse_req_interrupt_func does), and as long as it does not happen within fuse_req_interrupt_func
+// itself, which is why a request is parked before its operation begins.
+//
+// Threads: any.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <span>
+#include <stop_token>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "fuse_api.h"
+#include "hffs/filesystem.h"
+#include "hffs/guarded.h"
+
+namespace hffs::fs {
+
+class Parking {
+ public:
+  std::stop_token park(fuse_req_t request, std::uint64_t& number);
+  void leave(std::uint64_t number);
+  void stop(std::uint64_t number);
+  // Stops all, and waits until all have been answered.
+  void clear();
+
+ private:
+  struct Held {
+    std::unordered_map<std::uint64_t, std::stop_source> waiting;
+    std::uint64_t next = 1;
+  };
+  Guarded<Held> held_;
+  std::condition_variable left_;
+};
+
+// What the operations find behind every request (libfuse's userdata).
+struct Session {
+  FileSystem& files;
+  Metrics& metrics;
+  Parking parking;
+
+  static Session& of(fuse_req_t request) {
+    return *static_cast<Session*>(::fuse_req_userdata(request));
+  }
+};
+
+class Reply {
+ public:
+  Reply(fuse_req_t request, const char* operation) : request_(request), operation_(operation) {}
+  Reply(Reply&& other) noexcept
+      : request_(std::exchange(other.request_, nullptr)),
+        operation_(other.operation_),
+        parking_(std::exchange(other.parking_, nullptr)),
+        number_(other.number_) {}
+  Reply& operator=(Reply&&) = delete;
+  ~Reply();
+
+  // From now on an interrupt asks the token to stop. Before the operation begins.
+  std::stop_token park();
+
+  void error(const Error& error);
+  void code(int errno_value);
+  void ok() { code(0); }
+  void entry(const Entry& entry);
+  void attributes(const Entry& entry);
+  void text(const std::string& text);
+  void bytes(std::span<const std::byte> bytes);
+  void count(std::size_t count);
+  void space(const struct statvfs& space);
+  // False: the request was interrupted, and the kernel will not close the file.
+  bool opened(const fuse_file_info& file);
+  bool created(const Entry& entry, const fuse_file_info& file);
+
+ private:
+  fuse_req_t take() { return std::exchange(request_, nullptr); }
+  void done();
+
+  fuse_req_t request_;
+  const char* operation_;
+  Parking* parking_ = nullptr;
+  std::uint64_t number_ = 0;
+};
+
+}  // namespace hffs::fs

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Opening, names and attributes. Bytes and changes: overlay_files.cpp, overlay_changes.cpp.
+#include "overlay.h"
+
+#include <filesystem>
+#include <set>
+
+namespace hffs::fs {
+namespace {
+
+std::string file_name(std::uint64_t number) {
+  return fmt::format("{:016x}", number);
+}
+
+}  // namespace
+
+Overlay::Overlay(Store& store, Disk& disk, const Clock& clock, Metrics& metrics,
+                 std::uint64_t limit, std::string directory)
+    : disk_(disk),
+      clock_(clock),
+      metrics_(metrics),
+      limit_(limit),
+      directory_(std::move(directory)),
+      store_(store),
+      rows_(store) {}
+
+Result<std::shared_ptr<Overlay>> Overlay::open(Store& store, Disk& disk, const Clock& clock,
+                                               Metrics& metrics, std::uint64_t bytes_per_user) {
+  auto directory = store.directory("overlay");
+  if (!directory) return fail(directory);
+  auto first = reserve_numbers(store);
+  if (!first) return fail(std::move(first.error()).during("opening the overlay"));
+  std::shared_ptr<Overlay> overlay(
+      new Overlay(store, disk, clock, metrics, bytes_per_user, std::move(*directory)));
+  overlay->state_.lock()->next_number = *first;
+  overlay->load();
+  overlay->remove_orphans();
+  return overlay;
+}
+
+std::shared_ptr<DataFile> Overlay::data_of(std::uint64_t number) const {
+  return std::make_shared<DataFile>(disk_, fmt::format("{}/{}", directory_, file_name(number)));
+}
+
+void Overlay::load() {
+  auto state = state_.lock();
+  for (OverlayRow& row : load_rows(store_)) {
+    OverlayNode node{.row = std::move(row), .data = {}};
+    if (node.row.kind == FileKind::regular) {
+      node.data = data_of(node.row.number);
+      // A file that a crash of the machine has lost comes back empty.
+      if (const auto found = node.data->state()) {
+        node.size = found->size;
+        node.row.modified = found->modified;
+      }
+      state->used[node.row.user] += node.size;
+    }
+    state->tree.insert(std::move(node));
+  }
+  metrics_.add(Metric::overlay_nodes, static_cast<std::int64_t>(state->tree.size()));
+}
+
+void Overlay::remove_orphans() {
+  auto state = state_.lock();
+  std::error_code ignored;
+  for (const auto& item : std::filesystem::directory_iterator(directory_, ignored)) {
+    const std::string name = item.path().filename().string();
+    std::uint64_t number = 0;
+    if (is_hex(name, 16)) number = std::stoull(name, nullptr, 16);
+    const OverlayNode* node = number == 0 ? nullptr : state->tree.find(number);
+    if (node != nullptr && node->data) continue;
+    if (auto removed = disk_.remove(item.path().string()); !removed)
+      log(Level::warn, "fs", "a file left behind stays: {}", removed.error().message);
+  }
+}
+
+Entry Overlay::entry_of(const OverlayNode& node) const {
+  const OverlayRow& row = node.row;
+  const NodeId id = NodeId::of(NodeKind::overlay, row.number);
+  const std::uint64_t size = row.kind == FileKind::symlink ? row.target.size() : node.size;
+  // No time to live: the next caller may be another user.
+  return Entry{.node = id,
+               .attr = {.kind = row.kind,
+                        .inode = id.value,
+                        .size = size,
+                        .bytes_here = size,
+                        .modified = row.modified,
+                        .mode = row.mode,
+                        .owner = row.user,
+                        .group = row.group,
+                        .links = node.named ? 1u : 0u}};
+}
+
+std::optional<Entry> Overlay::lookup(uid_t user, NodeId directory, std::string_view name) {
+  auto state = state_.lock();
+  const OverlayNode* node = state->tree.child(user, directory, name);
+  if (node == nullptr) return {};
+  return entry_of(*node);
+}
+
+bool Overlay::has_children(uid_t user, NodeId directory) {
+  return state_.lock()->tree.has_children(user, directory);
+}
+
+std::vector<DirItem> Overlay::list(uid_t user, NodeId directory, std::uint64_t after,
+                                   std::size_t most) {
+  std::vector<DirItem> items;
+  auto state = state_.lock();
+  for (const std::uint64_t number : state->tree.children(user, directory, after, most)) {
+    const OverlayNode* node = state->tree.find(number);
+    if (node == nullptr) continue;
+    items.push_back(
+        {node->row.name, NodeId::of(NodeKind::overlay, number), node->row.kind, number});
+  }
+  return items;
+}
+
+Result<Territory> Overlay::territory(uid_t user, NodeId directory) {
+  if (directory.kind() != NodeKind::overlay) return territory_of(directory);
+  auto state = state_.lock();
+  const OverlayNode* node = state->tree.find(directory.payload());
+  if (node == nullptr) return fail(Code::stale, "the directory is gone");
+  if (node->row.user != user) return fail(Code::denied, "the directory is another user's");
+  if (node->row.kind != FileKind::directory) return fail(Code::not_directory, "not a directory");
+  if (!node->named) return fail(Code::not_found, "the directory was removed");
+  return node->row.territory;
+}
+
+Overlay::Place Overlay::place_of(NodeId directory) {
+  Place place{directory, {}};
+  auto state = state_.lock();
+  while (place.published.kind() == NodeKind::overlay) {
+    const OverlayNode* node = state->tree.find(place.published.payload());
+    if (node == nullptr) break;
+    place.path.insert(0, node->row.name + '/');
+    place.published = node->row.parent;
+  }
+  return place;
+}
+
+Result<Entry> Overlay::attributes(NodeId node) {
+  auto state = state_.lock();
+  const OverlayNode* found = state->tree.find(node.payload());
+  if (found == nullptr) return fail(Code::stale, "the file is gone");
+  return entry_of(*found);
+}
+
+Result<std::string> Overlay::read_link(NodeId node) {
+  auto state = state_.lock();
+  const OverlayNode* found = state->tree.find(node.payload());
+  if (found == nullptr) return fail(Code::stale, "the link is gone");
+  if (found->row.kind != FileKind::symlink) return fail(Code::invalid, "not a symbolic link");
+  return found->row.target;
+}
+
+}  // namespace hffs::fs
