@@ -115,12 +115,6 @@ void BlockMap::assign(const Bitmap& blocks) {
     words_[i].store(i < words.size() ? words[i] : 0, std::memory_order_release);
 }
 
-void BlockMap::merge(const Bitmap& blocks) {
-  const auto& words = blocks.words();
-  for (std::size_t i = 0; i < std::min(words.size(), words_for(blocks_)); ++i)
-    words_[i].fetch_or(words[i], std::memory_order_release);
-}
-
 Bitmap BlockMap::snapshot() const {
   Bitmap blocks;
   for (std::size_t i = 0; i < words_for(blocks_); ++i)

@@ -54,7 +54,6 @@ class BlockMap {
   bool full() const { return all({0, blocks_}); }
   void set(BlockRun run);
   void assign(const Bitmap& blocks);
-  void merge(const Bitmap& blocks);
   Bitmap snapshot() const;
 
  private:

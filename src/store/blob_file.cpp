@@ -27,6 +27,7 @@ std::shared_ptr<BlobFile> BlobFile::filling(std::shared_ptr<const BlobContext> c
   std::shared_ptr<BlobFile> made(
       new BlobFile(std::move(context), std::move(info), std::move(path), std::move(file)));
   made->blocks_.assign(claimed);
+  made->durable_ = claimed;
   made->claimed_ = claimed;
   made->resumed_ = !claimed.empty();
   return made;
@@ -179,14 +180,22 @@ void BlobFile::drop_held(BlockIndex block) {
   held_count_.store(static_cast<int>(all->size()), std::memory_order_release);
 }
 
+std::optional<HeldBlock> BlobFile::held(BlockIndex block) const {
+  auto all = held_.lock();
+  const auto found = all->find(block);
+  if (found == all->end()) return std::nullopt;
+  return found->second;
+}
+
 void BlobFile::add_unclaimed(std::int64_t bytes) {
   unclaimed_bytes_.fetch_add(bytes, std::memory_order_relaxed);
   context_->usage->unclaimed_bytes.fetch_add(bytes, std::memory_order_relaxed);
 }
 
-void BlobFile::forget_unclaimed() {
-  blocks_.assign(claimed_);
-  add_unclaimed(-unclaimed_bytes_.load());
+void BlobFile::forget_volatile() {
+  blocks_.assign(durable_);
+  const std::uint64_t unclaimed = durable_.bytes(info_.size) - claimed_.bytes(info_.size);
+  add_unclaimed(static_cast<std::int64_t>(unclaimed) - unclaimed_bytes_.load());
 }
 
 Result<Bitmap> BlobFile::sync() {
@@ -194,11 +203,14 @@ Result<Bitmap> BlobFile::sync() {
   // Before the sync starts: what is written while it runs is not promised to be in it.
   Bitmap durable = blocks_.snapshot();
   auto synced = context_->disk.sync_data(file_.get());
-  if (synced) return durable;
-  // The kernel reports a lost page once; the next fdatasync would succeed without it.
   const std::lock_guard lock(mutex_);
+  if (synced) {
+    durable_.merge(durable);
+    return durable;
+  }
+  // The kernel reports a lost page once; the next fdatasync would succeed without it.
   ++failed_syncs_;
-  if (!settling_ && !whole()) forget_unclaimed();
+  if (!settling_ && !whole()) forget_volatile();
   return fail(std::move(synced.error()).during(path_));
 }
 
@@ -209,8 +221,6 @@ void BlobFile::note_claimed(const Bitmap& blocks) {
   if (whole() || retired()) return;
   const auto added = static_cast<std::int64_t>(claimed_.bytes(info_.size) - before);
   add_unclaimed(-std::min(added, unclaimed_bytes_.load()));
-  // Another sync may have failed, and forgotten these, while their claim was being committed.
-  blocks_.merge(claimed_);
 }
 
 bool BlobFile::begin_settling(std::uint64_t failed_syncs) {
@@ -223,7 +233,7 @@ bool BlobFile::begin_settling(std::uint64_t failed_syncs) {
 void BlobFile::cancel_settling(std::uint64_t failed_syncs) {
   const std::lock_guard lock(mutex_);
   settling_ = false;
-  if (failed_syncs != failed_syncs_) forget_unclaimed();
+  if (failed_syncs != failed_syncs_) forget_volatile();
 }
 
 void BlobFile::become_whole(UniqueFd adopted) {

@@ -6,7 +6,7 @@
 // durable; its row follows at the next commit) or is *retired* (its bytes were wrong; nothing of it
 // is readable any more). A readable block is never written again, so that what was hashed stays what
 // is read; the one exception is a failed sync, after which the kernel may have dropped what it could
-// not write, and the blocks that no commit claims are forgotten.
+// not write, and the blocks that no earlier sync made durable are forgotten.
 //
 // Threads: reading takes no lock. Changes are made under mutex_, by the thread that each function
 // names. Lock order: sync_mutex_, mutex_, held_.
@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -91,8 +92,9 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   // Writer thread: serves a block from memory, and no longer.
   void hold(BlockIndex block, HeldBlock held);
   void drop_held(BlockIndex block);
+  std::optional<HeldBlock> held(BlockIndex block) const;
 
-  // Sync and verify threads. The blocks that are durable now. A failure forgets unclaimed blocks.
+  // Sync and verify threads. The blocks that are durable now. A failure forgets all that are not.
   Result<Bitmap> sync();
   // The name of a file made since the last call is not durable yet.
   bool take_fresh_name() { return fresh_name_.exchange(false); }
@@ -121,7 +123,7 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   Result<void> read_held(BlockIndex block, std::uint64_t offset, std::span<std::byte> into) const;
   Result<void> open_file();
   void add_unclaimed(std::int64_t bytes);  // below: mutex_ is held
-  void forget_unclaimed();
+  void forget_volatile();
 
   const std::shared_ptr<const BlobContext> context_;
   const BlobInfo info_;
@@ -139,7 +141,8 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   mutable Guarded<std::map<BlockIndex, HeldBlock>> held_;
   std::mutex sync_mutex_;  // one sync at a time: the kernel tells each descriptor an error only once
   std::mutex mutex_;
-  Bitmap claimed_;         // below: guarded by mutex_
+  Bitmap durable_;         // below: guarded by mutex_; those of a sync that succeeded
+  Bitmap claimed_;         // … and of a commit
   bool settling_ = false;
 };
 

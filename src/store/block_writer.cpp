@@ -12,6 +12,11 @@ namespace {
 // when the disk filled up is still there when its waiters come to read it.
 constexpr std::size_t kMostHeld = 32;
 
+// An error that the disk did not make is no reason to hold the bytes.
+bool is_from_disk(const Result<void>& accepted) {
+  return !accepted && accepted.error().code != Code::bug && accepted.error().code != Code::stale;
+}
+
 }  // namespace
 
 void HeldBlocks::hold(const std::shared_ptr<BlobFile>& blob, BlockIndex first,
@@ -34,9 +39,25 @@ void HeldBlocks::hold(const std::shared_ptr<BlobFile>& blob, BlockIndex first,
   }
 }
 
-BlockWriter::BlockWriter(std::shared_ptr<WorkQueue<PendingWrite>> queue, Metrics& metrics,
+template <class Write>
+void HeldBlocks::write_back(Write write) {
+  for (; !places_.empty(); places_.pop_front()) {
+    const Place& place = places_.front();
+    const auto owner = place.blob.lock();
+    const auto held = owner ? owner->held(place.block) : std::nullopt;
+    if (!held) continue;
+    if (!write(owner, place.block, held->bytes)) return;
+    owner->drop_held(place.block);
+  }
+}
+
+BlockWriter::BlockWriter(std::chrono::milliseconds try_again,
+                         std::shared_ptr<WorkQueue<PendingWrite>> queue, Metrics& metrics,
                          Arrived arrived)
-    : queue_(std::move(queue)), metrics_(metrics), arrived_(std::move(arrived)) {
+    : try_again_(try_again),
+      queue_(std::move(queue)),
+      metrics_(metrics),
+      arrived_(std::move(arrived)) {
   thread_ = start_store_thread("hffs-writer", [this] { run(); });
 }
 
@@ -53,28 +74,48 @@ void BlockWriter::stop() {
 
 void BlockWriter::run() {
   while (true) {
-    auto writes = queue_->take_all();
-    if (writes.empty()) return;
-    while (!writes.empty()) {
-      perform(std::move(writes.front()));
-      writes.pop_front();
+    std::optional<std::deque<PendingWrite>> writes;
+    if (held_.empty())
+      writes = queue_->take_all();
+    else
+      writes = queue_->take_all_within(try_again_);
+    if (!writes) {
+      write_back();
+      continue;
     }
+    if (writes->empty()) return write_back();
+    while (!writes->empty()) {
+      perform(std::move(writes->front()));
+      writes->pop_front();
+    }
+    if (!failing_) write_back();
   }
+}
+
+Result<void> BlockWriter::accept(const std::shared_ptr<BlobFile>& blob, BlockIndex first,
+                                 std::span<const std::byte> bytes) {
+  std::uint64_t added = 0;
+  Result<void> accepted = blob->accept(first, bytes, added);
+  if (added > 0) {
+    metrics_.add(Metric::blocks_written, block_count(added));
+    arrived_(blob, added);
+  }
+  if (accepted || is_from_disk(accepted)) note_disk_state(accepted);
+  return accepted;
 }
 
 void BlockWriter::perform(PendingWrite write) {
   if (!write.blob) return write.done({});
-  std::uint64_t added = 0;
-  Result<void> accepted = write.blob->accept(write.first, write.bytes, added);
-  if (added > 0) {
-    metrics_.add(Metric::blocks_written, block_count(added));
-    arrived_(write.blob, added);
-  }
-  const bool disk_spoke =
-      accepted || (accepted.error().code != Code::bug && accepted.error().code != Code::stale);
-  if (disk_spoke) note_disk_state(accepted);
-  if (disk_spoke && !accepted) held_.hold(write.blob, write.first, std::move(write.bytes));
+  Result<void> accepted = accept(write.blob, write.first, write.bytes);
+  if (is_from_disk(accepted)) held_.hold(write.blob, write.first, std::move(write.bytes));
   write.done(std::move(accepted));
+}
+
+void BlockWriter::write_back() {
+  held_.write_back([this](const std::shared_ptr<BlobFile>& blob, BlockIndex block,
+                          std::span<const std::byte> bytes) {
+    return !is_from_disk(accept(blob, block, bytes));
+  });
 }
 
 // One line when the disk stops taking blocks, one when it takes them again.

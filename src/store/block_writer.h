@@ -2,14 +2,17 @@
 //
 // The writer thread: puts arriving blocks into their files, in order of arrival, and completes their
 // Done as soon as they can be read. What the disk does not take is held in memory for a while, so
-// that the reader who waits for it is served: a read never fails because the disk is full.
+// that the reader who waits for it is served: a read never fails because the disk is full. Once the
+// disk takes blocks again, what is still held goes there too.
 //
 // Threads: the queue takes work from any; the rest runs on the writer thread.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <thread>
 
 #include "blob_file.h"
@@ -22,6 +25,10 @@ namespace hffs {
 class HeldBlocks {
  public:
   void hold(const std::shared_ptr<BlobFile>& blob, BlockIndex first, std::vector<std::byte> bytes);
+  bool empty() const { return places_.empty(); }
+  // Gives each to `write`, oldest first, until that returns false; what it took is held no longer.
+  template <class Write>
+  void write_back(Write write);
 
  private:
   struct Place {
@@ -36,7 +43,9 @@ class BlockWriter {
   // Hears of bytes that became readable, before their Done does.
   using Arrived = std::function<void(const std::shared_ptr<BlobFile>&, std::uint64_t bytes)>;
 
-  BlockWriter(std::shared_ptr<WorkQueue<PendingWrite>> queue, Metrics& metrics, Arrived arrived);
+  // What the disk did not take is offered to it again every `try_again`.
+  BlockWriter(std::chrono::milliseconds try_again, std::shared_ptr<WorkQueue<PendingWrite>> queue,
+              Metrics& metrics, Arrived arrived);
   ~BlockWriter() { stop(); }
   // Waits until everything handed over before is written (or has failed).
   void drain();
@@ -46,8 +55,12 @@ class BlockWriter {
  private:
   void run();
   void perform(PendingWrite write);
+  Result<void> accept(const std::shared_ptr<BlobFile>& blob, BlockIndex first,
+                      std::span<const std::byte> bytes);
+  void write_back();
   void note_disk_state(const Result<void>& written);
 
+  const std::chrono::milliseconds try_again_;
   const std::shared_ptr<WorkQueue<PendingWrite>> queue_;
   Metrics& metrics_;
   const Arrived arrived_;

@@ -15,6 +15,7 @@ namespace {
 // A commit costs two fdatasyncs and each directory one: shared by at most this many small blobs,
 // which wait for each other before they are announced.
 constexpr std::size_t kMostInBatch = 64;
+constexpr std::chrono::milliseconds kLongestWait{50};
 // Enough of the wrong bytes to see what went wrong (a proxy's error page, an LFS pointer), no more.
 constexpr std::size_t kMostQuarantined = 4;
 constexpr std::uint64_t kMostQuarantinedBytes = std::uint64_t{64} << 20;
@@ -38,7 +39,12 @@ Result<void> Settler::place(const BlobInfo& info, const std::string& from) {
 }
 
 void Settler::add(std::shared_ptr<BlobFile> blob, Done<void> done) {
-  batch_.push_back({std::move(blob), true, std::move(done)});
+  put({std::move(blob), true, std::move(done)});
+}
+
+void Settler::put(Change change) {
+  if (batch_.empty()) batch_since_ = std::chrono::steady_clock::now();
+  batch_.push_back(std::move(change));
 }
 
 void Settler::quarantine(std::shared_ptr<BlobFile> blob) {
@@ -47,7 +53,7 @@ void Settler::quarantine(std::shared_ptr<BlobFile> blob) {
       info.id.hex());
   blob->retire();
   keep_or_remove_wrong(*blob);
-  batch_.push_back({std::move(blob), false, {}});
+  put({std::move(blob), false, {}});
 }
 
 // If the file can be neither moved nor removed, the next incarnation writes over it: nothing of it is
@@ -80,7 +86,11 @@ void Settler::trim_quarantine() {
     (void)parts_.disk.remove(files[i].second);
 }
 
-bool Settler::batch_is_full() const { return batch_.size() >= kMostInBatch; }
+bool Settler::batch_is_due() const {
+  if (batch_.empty()) return false;
+  return batch_.size() >= kMostInBatch ||
+         std::chrono::steady_clock::now() - batch_since_ >= kLongestWait;
+}
 
 void Settler::commit() {
   {

@@ -48,7 +48,8 @@ class Settler {
   // Hands what was added, and what failed before, to the index.
   void commit();
 
-  bool batch_is_full() const;
+  // Large or old enough to be committed although there is more to verify.
+  bool batch_is_due() const;
   // Why something waits for another commit(), if something does.
   std::optional<Error> stuck() const;
   // Every `done` that still waits hears `why`.
@@ -65,12 +66,14 @@ class Settler {
     std::optional<Error> why;
   };
 
+  void put(Change change);
   void finish(Change change, Result<void> committed);
   void keep_or_remove_wrong(const BlobFile& blob);
   void trim_quarantine();
 
   const Parts parts_;
   std::vector<Change> batch_;
+  std::chrono::steady_clock::time_point batch_since_{};
   std::set<std::string> unsynced_;       // directories with names that are not durable
   std::set<std::string> known_folders_;  // below blobs/
   mutable Guarded<Failed> failed_;

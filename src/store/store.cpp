@@ -85,9 +85,9 @@ DiskStore::DiskStore(const StoreOptions& options, StateDir directory,
       index_(*environment_, usage_, metrics),
       blobs_(context_, directory_, *environment_, index_, listener_),
       syncer_({options.sync_interval, options.sync_bytes, directory_.filling()}, disk, index_),
-      verifier_({disk, directory_, index_, blobs_, syncer_, listener_, metrics},
-                std::move(recovered.unverified)),
-      writer_(context_->writes, metrics,
+      verifier_({options.sync_interval, std::move(recovered.unverified)},
+                {disk, directory_, index_, blobs_, syncer_, listener_, metrics}),
+      writer_(options.sync_interval, context_->writes, metrics,
               [this](const std::shared_ptr<BlobFile>& blob, std::uint64_t bytes) {
                 syncer_.note(blob, bytes);
                 verifier_.note(blob);

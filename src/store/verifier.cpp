@@ -15,14 +15,13 @@ namespace {
 
 // One turn: about 40 ms of SHA-256, the longest that a small finished blob waits for each large one.
 constexpr std::uint64_t kBytesPerTurn = std::uint64_t{64} << 20;
-// A full disk or a failing sync is asked again this often.
-constexpr std::chrono::seconds kTryAgain{2};
 
 }  // namespace
 
-Verifier::Verifier(Settler::Parts parts, std::vector<std::uint64_t> unverified)
-    : parts_(parts), settler_(parts), buffer_(kBlockSize) {
-  for (const std::uint64_t number : unverified) jobs_.push_back({nullptr, nullptr, number, {}});
+Verifier::Verifier(Options options, Settler::Parts parts)
+    : try_again_after_(options.try_again), parts_(parts), settler_(parts), buffer_(kBlockSize) {
+  for (const std::uint64_t number : options.unverified)
+    jobs_.push_back({nullptr, nullptr, number, {}});
   thread_ = start_store_thread("hffs-verify", [this] { run(); });
 }
 
@@ -73,7 +72,7 @@ void Verifier::stop() {
 void Verifier::run() {
   while (auto job = next()) {
     perform(std::move(*job));
-    if (settler_.batch_is_full()) settler_.commit();
+    if (settler_.batch_is_due()) settler_.commit();
   }
   settler_.commit();
 }
@@ -94,14 +93,17 @@ std::optional<Verifier::Job> Verifier::next() {
     lock.lock();
     const auto ready = [&] { return stopping_ || !jobs_.empty(); };
     // Commits that fail are only seen here after a while: a failure is rare, a wait costs nothing.
-    wake_.wait_for(lock, kTryAgain, ready);
+    wake_.wait_for(lock, try_again_after_, ready);
   }
 }
 
 // However busy the thread is: what waits here would otherwise wait for an idle moment.
 void Verifier::try_again() {
-  if (later_.empty() || std::chrono::steady_clock::now() < try_again_at_) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (now < try_again_at_) return;
+  try_again_at_ = now + try_again_after_;
   for (const auto& blob : std::exchange(later_, {})) note(blob);
+  if (settler_.stuck()) settler_.commit();
 }
 
 void Verifier::perform(Job job) {
@@ -199,12 +201,14 @@ void Verifier::finish(const std::shared_ptr<BlobFile>& blob) {
   }
   blob->become_whole();
   settler_.add(blob, {});
+  if (std::exchange(failing_, false)) log(Level::info, "store", "blobs are verified again");
 }
 
 void Verifier::try_again_later(std::shared_ptr<BlobFile> blob, const Error& why) {
-  log(Level::error, "store", "blob {} cannot be verified now: {}", blob->identity().id.hex(),
-      why.message);
-  if (later_.empty()) try_again_at_ = std::chrono::steady_clock::now() + kTryAgain;
+  // One line when verdicts begin to fail, one when they are given again.
+  if (!std::exchange(failing_, true))
+    log(Level::error, "store", "blob {} cannot be verified now: {}", blob->identity().id.hex(),
+        why.message);
   later_.push_back(std::move(blob));
 }
 

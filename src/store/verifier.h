@@ -26,8 +26,11 @@ namespace hffs {
 
 class Verifier {
  public:
-  // `unverified`: blobs all of whose blocks were claimed before this store was opened.
-  Verifier(Settler::Parts parts, std::vector<std::uint64_t> unverified);
+  struct Options {
+    std::chrono::milliseconds try_again;    // a full disk or a failing sync is asked again this often
+    std::vector<std::uint64_t> unverified;  // blobs whose blocks were all claimed before the opening
+  };
+  Verifier(Options options, Settler::Parts parts);
   ~Verifier() { stop(); }
 
   // Blocks of this blob became readable.
@@ -75,11 +78,13 @@ class Verifier {
   template <class Have, class Read>
   Result<void> hash_on(Hashing& hashing, std::uint64_t size, Have have, Read read);
 
+  const std::chrono::milliseconds try_again_after_;
   const Settler::Parts parts_;
   Settler settler_;
   std::vector<std::byte> buffer_;
   std::vector<std::shared_ptr<BlobFile>> later_;  // could not be settled; tried again
   std::chrono::steady_clock::time_point try_again_at_{};
+  bool failing_ = false;
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -3,9 +3,11 @@
 // WorkQueue<T>: what a store thread lives from. Threads: any may push; one takes.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 namespace hffs {
@@ -28,6 +30,13 @@ class WorkQueue {
   std::deque<T> take_all() {
     std::unique_lock lock(mutex_);
     ready_.wait(lock, [&] { return closed_ || !items_.empty(); });
+    return std::exchange(items_, {});
+  }
+  // The same, for a time: nullopt if nothing came.
+  std::optional<std::deque<T>> take_all_within(std::chrono::milliseconds most) {
+    std::unique_lock lock(mutex_);
+    if (!ready_.wait_for(lock, most, [&] { return closed_ || !items_.empty(); }))
+      return std::nullopt;
     return std::exchange(items_, {});
   }
 

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Invariant 6: the index never claims a block whose bytes are not durable. A disk records what a power
+// loss would leave at each of its calls; what the index claims at that moment must be there, and the
+// store that is found then must open and read right.
+#include <fcntl.h>
+
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "hffs/record.h"
+#include "recording_disk.h"
+#include "store_fixture.h"
+
+namespace hffs::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Rows = std::vector<std::tuple<Table, std::string, std::string>>;
+
+struct Moment {
+  Rows rows;
+  RecordingDisk::Image least, most;
+};
+
+class PowerLossTest : public StoreTest {
+ protected:
+  PowerLossTest() {
+    options_.sync_interval = std::chrono::milliseconds(2);
+    disk_ = &recording_;
+  }
+
+  void record() {
+    if (!store_) return;
+    Moment moment;
+    store_->read([&](const ReadTxn& txn) {
+      for (const Table table : {Table::meta, Table::blobs, Table::blob_names})
+        txn.scan(table, {}, {}, [&](std::string_view key, std::string_view value) {
+          moment.rows.emplace_back(table, key, value);
+          return true;
+        });
+    });
+    moment.least = recording_.survives(false);
+    check_claims(moment);
+    ++checked_;
+    if (!moments_.empty() && moments_.back().rows == moment.rows && checked_ % 7 != 0) return;
+    moment.most = recording_.survives(true);
+    if (moments_.size() < 150) moments_.push_back(std::move(moment));
+  }
+
+  // Straight from the model.
+  void check_claims(const Moment& moment) {
+    for (const auto& [table, key, value] : moment.rows) {
+      if (table != Table::blobs) continue;
+      const auto row = decode_blob(value);
+      ASSERT_TRUE(row);
+      Reader reader(key);
+      const std::string path =
+          row->verified ? root() + "/blobs/" + row->id.hex().substr(0, 2) + "/" + row->id.hex()
+                        : root() + fmt::format("/filling/{}", reader.key_u64());
+      if (row->bytes_here() == 0) continue;
+      const auto found = moment.least.files.find(path);
+      // A blob that is moving has left filling/ before its row says so, and is then in blobs/.
+      const auto moved = moment.least.files.find(root() + "/blobs/" + row->id.hex().substr(0, 2) +
+                                                 "/" + row->id.hex());
+      const auto& file = found != moment.least.files.end() ? found : moved;
+      if (quarantined_.contains(row->id.hex())) continue;  // its bytes may be lost, and are wrong
+      ASSERT_NE(file, moment.least.files.end()) << path << " is claimed and has no durable name";
+      const Bytes& right = contents_.at(row->id.hex());
+      for (BlockIndex block = 0; block < block_count(row->size); ++block) {
+        if (!row->verified && !row->claimed.test(block)) continue;
+        const ByteRange range = bytes_of(block, row->size);
+        ASSERT_GE(file->second.size(), range.end()) << path << " block " << block;
+        ASSERT_TRUE(std::equal(right.begin() + static_cast<std::ptrdiff_t>(range.offset),
+                               right.begin() + static_cast<std::ptrdiff_t>(range.end()),
+                               file->second.begin() + static_cast<std::ptrdiff_t>(range.offset)))
+            << path << " block " << block << " is claimed and not durable";
+        ++claims_;
+      }
+    }
+  }
+
+  // Lays the moment out as a store, opens it and reads it.
+  void replay(const Moment& moment, const RecordingDisk::Image& image) {
+    TemporaryDirectory elsewhere;
+    StoreOptions options = options_;
+    options.state_dir = elsewhere.path();
+    options.sync_interval = std::chrono::milliseconds(50);
+    Metrics metrics;
+    {
+      auto store = Store::open(options, system_disk(), system_clock(), metrics);
+      ASSERT_TRUE(store);
+      ASSERT_TRUE(wait_for<void>([&](Done<void> done) {
+        (*store)->write(
+            [&](WriteTxn& txn) {
+              for (const auto& [table, key, value] : moment.rows) txn.put(table, key, value);
+            },
+            std::move(done));
+      }));
+    }
+    for (const auto& [path, bytes] : image.files) {
+      if (!path.starts_with(root() + "/")) continue;
+      const std::string to = elsewhere.path() + "/hffs-v1" + path.substr(root().size());
+      if (to.ends_with("/FORMAT") || to.ends_with("/FORMAT.new")) continue;
+      fs::create_directories(fs::path(to).parent_path());
+      write_file(to, bytes);
+    }
+    auto store = Store::open(options, system_disk(), system_clock(), metrics);
+    ASSERT_TRUE(store) << store.error().message;
+    for (const auto& [table, key, value] : moment.rows) {
+      if (table != Table::blobs) continue;
+      Reader reader(key);
+      const std::uint64_t number = reader.key_u64();
+      const auto row = decode_blob(value);
+      const auto opened = (*store)->open_blob(number);
+      ASSERT_TRUE(opened) << opened.error().message;
+      const Bytes& right = contents_.at(row->id.hex());
+      for (BlockIndex block = 0; block < block_count(row->size); ++block) {
+        const ByteRange range = bytes_of(block, row->size);
+        if (quarantined_.contains(row->id.hex()) && !(*opened)->identity().verified) continue;
+        if (row->verified || row->claimed.test(block)) {
+          ASSERT_TRUE((*opened)->readable(range)) << number << " block " << block;
+        }
+        if (!(*opened)->readable(range)) continue;
+        Bytes bytes(range.size);
+        const auto count = (*opened)->read(range.offset, bytes);
+        ASSERT_TRUE(count) << count.error().message;
+        ASSERT_TRUE(std::equal(bytes.begin(), bytes.end(),
+                               right.begin() + static_cast<std::ptrdiff_t>(range.offset)))
+            << number << " block " << block;
+      }
+    }
+  }
+
+  std::uint64_t add_known(const Bytes& bytes) {
+    {
+      const std::lock_guard lock(contents_mutex_);
+      contents_.emplace(id_of(bytes).hex(), bytes);
+    }
+    return add(bytes);
+  }
+
+  RecordingDisk recording_;
+  std::mutex contents_mutex_;
+  std::map<std::string, Bytes> contents_;
+  std::set<std::string> quarantined_;
+  std::vector<Moment> moments_;
+  std::size_t checked_ = 0, claims_ = 0;
+};
+
+TEST_F(PowerLossTest, WhatIsClaimedSurvives) {
+  open();
+  EXPECT_TRUE(recording_.synced_directory(root() + "/index"));
+  EXPECT_TRUE(recording_.synced_directory(root()));
+  EXPECT_TRUE(recording_.synced_directory(directory_.path()));
+  std::vector<Bytes> contents;
+  for (std::uint64_t i = 0; i < 5; ++i) contents.push_back(content(50 + i, i * kBlockSize + 100 + i));
+  std::vector<std::uint64_t> numbers;
+  for (const Bytes& bytes : contents) numbers.push_back(add_known(bytes));
+  const Bytes imported = content(70, kBlockSize + 3), wronged = content(71, 2 * kBlockSize);
+  const std::uint64_t import_number = add_known(imported), wronged_number = add_known(wronged);
+  quarantined_.insert(id_of(wronged).hex());
+  recording_.at_each_call = [this] { record(); };
+
+  std::vector<std::pair<std::size_t, BlockIndex>> order;
+  for (std::size_t i = 0; i < contents.size(); ++i)
+    for (BlockIndex block = 0; block < block_count(contents[i].size()); ++block)
+      order.emplace_back(i, block);
+  std::shuffle(order.begin(), order.end(), std::mt19937(7));
+  const auto wrong = blob(wronged_number);
+  wrong->write(0, content(99, 2 * kBlockSize), [](auto) {});
+  std::size_t step = 0;
+  for (const auto& [i, block] : order) {
+    ASSERT_TRUE(write_blocks(*blob(numbers[i]), {block, 1}, contents[i]));
+    if (++step % 3 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(4));
+    if (step == 5) {
+      const auto opened = recording_.open(directory_.path() + "/source", O_WRONLY | O_CREAT, 0600);
+      ASSERT_TRUE(opened);
+      ASSERT_TRUE(recording_.pwrite_all(opened->get(), imported, 0));
+      store_->import_file(import_number, directory_.path() + "/source",
+                          [](Result<void> r) { EXPECT_TRUE(r); });
+    }
+  }
+  ASSERT_TRUE(heard_->wait(wronged_number, 2));
+  ASSERT_TRUE(fill(*blob(wronged_number), wronged));
+  for (const std::uint64_t number : numbers) ASSERT_TRUE(heard_->wait(number, 2));
+  ASSERT_TRUE(heard_->wait(import_number, 2));
+  ASSERT_TRUE(heard_->wait(wronged_number, 3));
+  ASSERT_TRUE(store_->flush());
+  recording_.at_each_call = {};
+  record();  // the end, too
+  EXPECT_GT(checked_, 60u);
+  EXPECT_GT(claims_, 200u);
+  close();
+  if (HasFailure()) return;
+  for (const Moment& moment : moments_) {
+    ASSERT_NO_FATAL_FAILURE(replay(moment, moment.least));
+    ASSERT_NO_FATAL_FAILURE(replay(moment, moment.most));
+  }
+  RecordProperty("moments", static_cast<int>(moments_.size()));
+}
+
+}  // namespace
+}  // namespace hffs::test

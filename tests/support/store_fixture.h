@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A real store in a temporary directory, and blobs whose bytes follow from a seed.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "blob_rows.h"
+#include "content_hash.h"
+#include "hffs/store.h"
+#include "wait.h"
+
+namespace hffs::test {
+
+using Bytes = std::vector<std::byte>;
+
+inline Bytes content(std::uint64_t seed, std::uint64_t size) {
+  Bytes bytes(size);
+  std::uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
+  for (std::uint64_t i = 0; i < size; ++i) {
+    if (i % 8 == 0) {
+      state ^= state << 13;
+      state ^= state >> 7;
+      state ^= state << 17;
+    }
+    bytes[i] = static_cast<std::byte>(state >> (i % 8 * 8));
+  }
+  return bytes;
+}
+
+inline BlobId id_of(std::span<const std::byte> bytes, BlobId::Kind kind = BlobId::Kind::sha256) {
+  auto hash = *ContentHash::start(kind, bytes.size());
+  (void)hash.update(bytes);
+  return *BlobId::parse(*hash.finish());
+}
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "hffs-store-XXXXXX").string();
+    path_ = mkdtemp(pattern.data());
+  }
+  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// What a listener heard, to be waited for.
+class Heard {
+ public:
+  void add(const BlobInfo& info) {
+    const std::lock_guard lock(mutex_);
+    events_.push_back(info);
+    changed_.notify_all();
+  }
+  // The first event of this blob at or after `incarnation`.
+  std::optional<BlobInfo> wait(std::uint64_t number, std::uint32_t incarnation,
+                               std::chrono::seconds most = std::chrono::seconds(20)) {
+    std::unique_lock lock(mutex_);
+    std::optional<BlobInfo> found;
+    changed_.wait_for(lock, most, [&] {
+      for (const BlobInfo& event : events_)
+        if (event.number == number && event.incarnation >= incarnation) found = event;
+      return found.has_value();
+    });
+    return found;
+  }
+  std::vector<BlobInfo> all() {
+    const std::lock_guard lock(mutex_);
+    return events_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<BlobInfo> events_;
+};
+
+inline Result<void> write_blocks(Blob& blob, BlockRun run, const Bytes& whole) {
+  const ByteRange range = bytes_of(run, whole.size());
+  Bytes part(whole.begin() + static_cast<std::ptrdiff_t>(range.offset),
+             whole.begin() + static_cast<std::ptrdiff_t>(range.end()));
+  return wait_for<void>(
+      [&](Done<void> done) { blob.write(run.first, std::move(part), std::move(done)); });
+}
+
+// Writes what is missing.
+inline Result<void> fill(Blob& blob, const Bytes& whole) {
+  for (const BlockRun& run : blob.missing({0, whole.size()}))
+    if (auto written = write_blocks(blob, run, whole); !written) return written;
+  return {};
+}
+
+inline Result<Bytes> read_all(const Blob& blob) {
+  Bytes bytes(blob.identity().size);
+  auto count = blob.read(0, bytes);
+  if (!count) return fail(count);
+  bytes.resize(*count);
+  return bytes;
+}
+
+inline Bytes file_content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
+}
+inline void write_file(const std::string& path, std::span<const std::byte> bytes) {
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+}
+
+inline std::optional<BlobRow> row_of(const Store& store, std::uint64_t number) {
+  std::optional<BlobRow> row;
+  store.read([&](const ReadTxn& txn) { row = load_blob_row(txn, number); });
+  return row;
+}
+
+inline std::uint64_t add_blob(Store& store, const BlobId& id, std::uint64_t size) {
+  std::uint64_t number = 0;
+  const auto added = wait_for<void>([&](Done<void> done) {
+    store.write([&](WriteTxn& txn) { number = store.add_blob(txn, id, size); }, std::move(done));
+  });
+  EXPECT_TRUE(added) << added.error().message;
+  return number;
+}
+
+class StoreTest : public testing::Test {
+ protected:
+  ~StoreTest() override { close(); }
+
+  Result<void> try_open() {
+    auto opened = Store::open(options_, *disk_, system_clock(), metrics_);
+    if (!opened) return fail(opened);
+    store_ = std::move(*opened);
+    store_->on_incarnation([this](const BlobInfo& info) { heard_->add(info); });
+    return {};
+  }
+  void open() {
+    const auto opened = try_open();
+    ASSERT_TRUE(opened) << opened.error().message;
+  }
+  void close() { store_.reset(); }
+  void reopen() {
+    close();
+    heard_ = std::make_unique<Heard>();
+    open();
+  }
+  std::string root() const { return directory_.path() + "/hffs-v1"; }
+  std::uint64_t add(const Bytes& bytes, BlobId::Kind kind = BlobId::Kind::sha256) {
+    return add_blob(*store_, id_of(bytes, kind), bytes.size());
+  }
+  std::shared_ptr<Blob> blob(std::uint64_t number) {
+    auto opened = store_->open_blob(number);
+    EXPECT_TRUE(opened) << opened.error().message;
+    return opened ? *opened : nullptr;
+  }
+  // Fills the blob and waits for the verdict.
+  void fill_and_verify(std::uint64_t number, const Bytes& bytes) {
+    const auto filling = blob(number);
+    const auto filled = fill(*filling, bytes);
+    ASSERT_TRUE(filled) << filled.error().message;
+    const auto event = heard_->wait(number, filling->identity().incarnation + 1);
+    ASSERT_TRUE(event) << "no verdict";
+    ASSERT_TRUE(event->verified);
+  }
+
+  TemporaryDirectory directory_;
+  StoreOptions options_{.state_dir = directory_.path(),
+                        .map_size = std::uint64_t{64} << 20,
+                        .sync_interval = std::chrono::milliseconds(20)};
+  Disk* disk_ = &system_disk();
+  Metrics metrics_;
+  std::unique_ptr<Heard> heard_ = std::make_unique<Heard>();
+  std::unique_ptr<Store> store_;
+};
+
+}  // namespace hffs::test
