@@ -52,11 +52,13 @@ void RangeCall::resolved(SignedUrls::Found found, const Error* error) {
 
 void RangeCall::land(SignedUrls::Found found, const Error* error) {
   if (!std::exchange(leading_, false)) return;
+  auto waiters = session_.signed_urls.land(key_);
+  if (waiters.empty()) return;
   // After the callback that we may be in: waiters start exchanges.
   session_.loop.at(session_.loop.now(),
-                   [&session = session_, key = key_, found,
-                    kept = error ? std::optional(*error) : std::nullopt] {
-                     session.signed_urls.land(key, found, kept ? &*kept : nullptr);
+                   [waiters = std::move(waiters), found,
+                    kept = error ? std::optional(*error) : std::nullopt]() mutable {
+                     for (auto& waiter : waiters) waiter(found, kept ? &*kept : nullptr);
                    });
 }
 

@@ -67,10 +67,9 @@ bool SignedUrls::join(const std::string& file, Waiter waiter) {
   return first;
 }
 
-void SignedUrls::land(const std::string& file, Found found, const Error* error) {
+std::vector<SignedUrls::Waiter> SignedUrls::land(const std::string& file) {
   auto node = asking_.extract(file);
-  if (node.empty()) return;
-  for (Waiter& waiter : node.mapped()) waiter(found, error);
+  return node.empty() ? std::vector<Waiter>{} : std::move(node.mapped());
 }
 
 void SignedUrls::remember(const std::string& file, const Url& url) {

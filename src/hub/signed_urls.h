@@ -35,7 +35,8 @@ class SignedUrls {
   bool is_direct(const std::string& file);
   // True: nobody asks for this file now; the caller does, and must land(). False: `waiter` hears.
   bool join(const std::string& file, Waiter waiter);
-  void land(const std::string& file, Found found, const Error* error = nullptr);
+  // The question has ended; who waited must be told, by the caller.
+  std::vector<Waiter> land(const std::string& file);
 
   void remember(const std::string& file, const Url& url);
   void remember_direct(const std::string& file);
