@@ -52,7 +52,8 @@ Result<TransportSettings> read_transport_settings(const OriginOptions& options) 
       return fail(Code::invalid, "cannot read the CA bundle {}", options.ca_bundle);
     return settings;
   }
-  for (const char* name : {"CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"}) {
+  // The order of the Python clients (requests): whoever set one for them set it for us.
+  for (const char* name : {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
     const std::string path = variable(name);
     if (path.empty()) continue;
     if (set_bundle(path, settings)) return settings;

@@ -20,6 +20,13 @@ void block_signals() {
   ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
 }
 
+std::string words_for(CURLcode code) {
+  if (code == CURLE_PEER_FAILED_VERIFICATION)
+    return "its certificate is not trusted; behind a private CA, name its bundle in ca_bundle or "
+           "REQUESTS_CA_BUNDLE";
+  return curl_easy_strerror(code);
+}
+
 }  // namespace
 
 HttpLoop::HttpLoop(TransportSettings settings, int connections, const Clock& clock)
@@ -158,7 +165,7 @@ void HttpLoop::read_messages() {
     finish(exchange, {.complete = code == CURLE_OK,
                       .silent = code == CURLE_OPERATION_TIMEDOUT,
                       .stopped = exchange->stopped,
-                      .why = curl_easy_strerror(code)});
+                      .why = words_for(code)});
   }
 }
 

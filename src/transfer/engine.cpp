@@ -8,6 +8,9 @@
 namespace hffs::transfer {
 namespace {
 
+// About two seconds of back-off.
+constexpr int kFailuresToWarn = 4;
+
 BlobKey key_of(const Blob& blob) {
   return {blob.identity().number, blob.identity().incarnation};
 }
@@ -279,7 +282,9 @@ void Engine::attempt_ended(const std::shared_ptr<Request>& request, Result<void>
       }
       const auto delay = retry_delay(options_, request->failures, result.error().retry_after);
       resting_.emplace(clock_.now() + delay, request);
-      log(Level::debug, "transfer", "{} of {}: {}; again in {} ms", request->source.path,
+      // Once for each streak, when it is no hiccup any more: a reader waits, and somebody will look.
+      const Level level = request->failures == kFailuresToWarn ? Level::warn : Level::debug;
+      log(level, "transfer", "{} of {}: {}; again in {} ms", request->source.path,
           request->source.repo.text(), request->last_error, delay.count());
     }
   }

@@ -78,7 +78,7 @@ def tell(hub):
     print(f"# control: {hub.control_endpoint}/_test/   large files: {hub.origin_endpoint}")
     print(f"export HF_ENDPOINT={hub.endpoint}")
     if hub.ca_file:
-        print(f"export SSL_CERT_FILE={hub.ca_file} REQUESTS_CA_BUNDLE={hub.ca_file}")
+        print("export", *(f"{name}={value}" for name, value in hub.env().items() if name != "HF_ENDPOINT"))
     print("# Ctrl-C ends it", flush=True)
 
 
