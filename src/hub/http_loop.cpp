@@ -41,8 +41,6 @@ Result<std::unique_ptr<HttpLoop>> HttpLoop::open(TransportSettings settings, int
   std::unique_ptr<HttpLoop> loop(new HttpLoop(std::move(settings), connections, clock));
   loop->multi_.reset(curl_multi_init());
   if (!loop->multi_) return fail(Code::unsupported, "libcurl does not start");
-  curl_multi_setopt(loop->multi_.get(), CURLMOPT_MAX_HOST_CONNECTIONS,
-                    static_cast<long>(loop->connections_));
   curl_multi_setopt(loop->multi_.get(), CURLMOPT_MAXCONNECTS,
                     static_cast<long>(loop->connections_) * 4);
   loop->thread_ = std::thread([raw = loop.get()] { raw->run(); });

@@ -97,9 +97,9 @@ void ask_page(Session& session, const RepoId& repo, const CommitId& commit, cons
   auto read = [&session, repo, commit, cursor, what](const Answer& answer) -> Result<TreePage> {
     if (answer.verdict != Verdict::ok) {
       Error error = refusal(answer.verdict, answer.status, answer.headers, what);
-      // The name is well-formed; what the endpoint finds wrong is its own cursor.
+      // Name and commit are well-formed: only its own cursor may an endpoint find wrong.
       if (answer.verdict == Verdict::bad_request && cursor.pages == 0)
-        error.code = Code::unsupported;
+        error.code = Code::unreachable;
       return fail(std::move(error));
     }
     return read_page(session, repo, commit, cursor, answer);

@@ -17,7 +17,8 @@ RangeCall::RangeCall(Session& session, FileSource file, ByteRange range,
       file_(std::move(file)),
       range_(range),
       sink_(std::move(sink)),
-      key_(file_.repo.text() + '@' + file_.blob.hex()) {}
+      key_(file_.repo.text() + '@' + file_.blob.hex()),
+      tried_(session.endpoints.size()) {}
 
 void RangeCall::start() {
   session_.loop.enter(shared_from_this());
@@ -31,8 +32,7 @@ void RangeCall::resolve() {
     from_memory_ = true;
     store_ = *url;
     commit_seen_ = true;
-    const Url& base = session_.endpoints[session_.endpoint_for_content()].base;
-    return go(Journey(base, std::move(*url)));
+    return go(Journey(session_.endpoints.front().base, std::move(*url)));
   }
   if (session_.signed_urls.is_direct(key_)) return ask_endpoint();
   leading_ = session_.signed_urls.join(
@@ -63,7 +63,8 @@ void RangeCall::land(SignedUrls::Found found, const Error* error) {
 }
 
 void RangeCall::ask_endpoint() {
-  endpoint_ = session_.endpoint_for_content();
+  endpoint_ = session_.endpoint_for_content(tried_).value_or(endpoint_);
+  tried_[endpoint_] = true;
   Endpoint& endpoint = session_.endpoints[endpoint_];
   if (!endpoint.health.up()) session_.probe();
   const Instant now = session_.loop.now();
@@ -77,6 +78,15 @@ void RangeCall::ask_endpoint() {
   store_.reset();
   go(Journey(endpoint.base,
              endpoint.url(resolve_path(file_.repo, file_.commit.hex(), file_.path))));
+}
+
+// Asks the next endpoint, if what went wrong is this one's trouble and there is another.
+bool RangeCall::fail_over(const Error& error) {
+  if (tried_.size() < 2 || (!info(error.code).retry_helps && error.code != Code::corrupt))
+    return false;
+  if (!session_.endpoint_for_content(tried_)) return false;
+  ask_endpoint();
+  return true;
 }
 
 void RangeCall::go(Journey journey) {
@@ -146,29 +156,33 @@ void RangeCall::on_end(const Ending& ending) {
     if (journey_->at_home()) session_.note_failure(endpoint_, began_, ending);
     // A store that moved away: the next attempt asks for the address anew.
     if (from_memory_) session_.signed_urls.forget(key_, *store_);
-    return end(fail(ending.silent ? Code::timed_out : Code::unreachable, "{}: {}",
-                    journey_->here().shown(), ending.why));
+    return refuse({ending.silent ? Code::timed_out : Code::unreachable, ending.why, {}});
   }
   using Kind = ContentVerdict::Kind;
   switch (verdict_->kind) {
     case Kind::accept: return end_delivery(ending);
     case Kind::redirect: return follow();
     case Kind::expired:
-      if (store_) session_.signed_urls.forget(key_, *store_);
-      return ask_again(std::move(verdict_->error));
     case Kind::contradicts:
       if (store_) session_.signed_urls.forget(key_, *store_);
-      return ask_again(std::move(verdict_->error));
+      if (std::exchange(asked_again_, true)) break;
+      // The same endpoint once more; who leads others goes on doing so.
+      tried_[endpoint_] = false;
+      return leading_ ? ask_endpoint() : resolve();
     case Kind::refused: break;
   }
-  end(fail(std::move(verdict_->error).during(journey_->here().shown())));
+  refuse(std::move(verdict_->error));
+}
+
+// Nothing of this answer is used.
+void RangeCall::refuse(Error error) {
+  if (fail_over(error)) return;
+  end(fail(std::move(error).during(journey_->here().shown())));
 }
 
 void RangeCall::follow() {
-  const Url from = journey_->here();
   const bool was_home = journey_->at_home();
-  if (auto step = journey_->follow(headers_); !step)
-    return end(fail(std::move(step.error()).during(from.shown())));
+  if (auto step = journey_->follow(headers_); !step) return refuse(std::move(step.error()));
   if (was_home && !journey_->at_home()) {
     store_ = journey_->here();
     // Only an address that a Hub gave is worth keeping.
@@ -176,13 +190,6 @@ void RangeCall::follow() {
     land(session_.signed_urls.find(key_) ? SignedUrls::Found::address : SignedUrls::Found::direct);
   }
   send();
-}
-
-void RangeCall::ask_again(Error error) {
-  if (std::exchange(asked_again_, true))
-    return end(fail(std::move(error).during(journey_->here().shown())));
-  if (leading_) return ask_endpoint();
-  resolve();
 }
 
 void RangeCall::end_delivery(const Ending& ending) {

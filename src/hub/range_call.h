@@ -2,7 +2,8 @@
 //
 // RangeCall: one range of one file, one attempt: the endpoint tells where the bytes lie (or sends them
 // itself), the answer is checked, and what may be believed goes to the sink. An address that the
-// store refuses is asked for again, once. Network thread; RangeHandle is for the others.
+// store refuses is asked for again, once; as long as nothing was delivered the next endpoint may do
+// better. Network thread; RangeHandle is for the others.
 #pragma once
 
 #include "content_check.h"
@@ -27,10 +28,11 @@ class RangeCall final : public Listener,
  private:
   void resolve();
   void ask_endpoint();
+  bool fail_over(const Error& error);
   void go(Journey journey);
   void send();
   void follow();
-  void ask_again(Error error);
+  void refuse(Error error);
   void resolved(SignedUrls::Found found, const Error* error);
   void land(SignedUrls::Found found, const Error* error = nullptr);
   void end_delivery(const Ending& ending);
@@ -43,6 +45,7 @@ class RangeCall final : public Listener,
   const std::string key_;            // the file's, among signed addresses
   bool leading_ = false;             // others wait for the address that this call finds
   bool asked_again_ = false;
+  std::vector<bool> tried_;   // endpoints
   bool from_memory_ = false;  // this journey began at a kept address
   // The journey under way.
   std::optional<Journey> journey_;

@@ -112,13 +112,19 @@ void Session::probe() {
   }
 }
 
-std::size_t Session::endpoint_for_content() const {
-  std::size_t best = 0;
+std::optional<std::size_t> Session::endpoint_for_content(const std::vector<bool>& tried) {
+  std::optional<std::size_t> waiting, down;
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
-    if (endpoints[i].health.up()) return i;
-    if (endpoints[i].health.last_failure() < endpoints[best].health.last_failure()) best = i;
+    if (tried[i]) continue;
+    const Health& health = endpoints[i].health;
+    if (health.up() && endpoints[i].waits(Budget::files) <= loop.now()) return i;
+    if (health.up() && !waiting) waiting = i;
+    if (!health.up() &&
+        (!down || health.last_failure() < endpoints[*down].health.last_failure()))
+      down = i;
   }
-  return best;
+  if (std::find(tried.begin(), tried.end(), true) != tried.end()) return std::nullopt;
+  return waiting ? waiting : down;
 }
 
 void Session::count_end(const Error* error) {

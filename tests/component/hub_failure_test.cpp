@@ -190,6 +190,42 @@ TEST_F(HubTest, RangesOfADownEndpointAreTriedAllTheSame) {
   EXPECT_TRUE(hub->health().at(0).up) << "content is an answer, too";
 }
 
+TEST_F(HubTest, RangesGoToTheNextEndpointAsLongAsNothingCame) {
+  const auto right = [](const HttpRequest&) {
+    return reply(206, {{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 0-4/10"}}, "01234");
+  };
+  HttpServer second(right);
+  open([&](OriginOptions& options) { options.endpoints = {server.url(), second.url()}; });
+  const std::string range = "bytes 0-4/10";
+  for (const HttpReply& bad :
+       {reply(500), reply(404), reply(200, {}, "<html>"), reply(429, {{"Retry-After", "60"}}),
+        reply(206, {{"X-Repo-Commit", std::string(40, '9')}, {"Content-Range", range}}, "xxxxx"),
+        reply(302, {{"Location", "http://127.0.0.1:9/x"}, {"X-Repo-Commit", kCommit}}),
+        HttpReply{"", HttpReply::End::reset}}) {
+    server.script([&](const HttpRequest&) { return bad; });
+    const auto sink = std::make_shared<Heard>();
+    fetch(sink, {0, 5}, 10);
+    EXPECT_EQ(sink->end(), std::nullopt) << bad.bytes.substr(0, 40);
+    EXPECT_EQ(sink->bytes, "01234");
+  }
+  hub.reset();
+  open([&](OriginOptions& options) { options.endpoints = {server.url(), second.url()}; });
+  second.clear_requests();
+  server.script([&](const HttpRequest&) { return reply(403, {{"X-Error-Code", "GatedRepo"}}); });
+  auto sink = std::make_shared<Heard>();
+  fetch(sink, {0, 5}, 10);
+  EXPECT_EQ(sink->end(), Code::denied) << "a no is an answer";
+  server.script([&](const HttpRequest&) {
+    return HttpReply{"HTTP/1.1 206 Partial\r\nX-Repo-Commit: " + kCommit + "\r\nContent-Range: " + range +
+                         "\r\nContent-Length: 5\r\n\r\n01",
+                     HttpReply::End::close};
+  });
+  sink = std::make_shared<Heard>();
+  fetch(sink, {0, 5}, 10);
+  EXPECT_EQ(sink->end(), Code::unreachable) << "two bytes have come";
+  EXPECT_TRUE(second.requests().empty());
+}
+
 TEST_F(HubTest, ProxyOfTheEnvironmentIsUsedForPlainHttp) {
   ::setenv("HTTP_PROXY", server.url().c_str(), 1);
   open([](OriginOptions& options) { options.endpoints = {"http://hub.invalid"}; });
