@@ -106,6 +106,9 @@ class Blob {
   virtual bool readable(ByteRange range) const = 0;
   // Runs of blocks of `range` that are not readable, in order.
   virtual std::vector<BlockRun> missing(ByteRange range) const = 0;
+  // The blob has, or gets in a moment, a new incarnation. Where it was verified this object stays
+  // readable; where its bytes were wrong nothing of it is.
+  virtual bool superseded() const { return false; }
   // Reads readable bytes (clipped to the blob); blocks on the disk. Code::corrupt if some are not.
   virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) const = 0;
   // Hands whole blocks over: `bytes` starts at `first` and ends at a block's end or the blob's end.

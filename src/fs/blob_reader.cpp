@@ -7,7 +7,9 @@ namespace hffs::fs {
 namespace {
 
 // Bytes that came may be gone again (the disk is full and memory is short).
-constexpr int kAttempts = 4;
+constexpr int kMostFetches = 4;
+// How often the index is waited for until a blob whose bytes were wrong has its next incarnation.
+constexpr int kMostRenewals = 1'000;
 
 Result<std::vector<std::byte>> read_now(const Blob& blob, ByteRange range) {
   std::vector<std::byte> bytes(range.size);
@@ -26,7 +28,7 @@ struct BlobReader::Wait {
   ByteRange range;
   std::stop_token stop;
   Done<std::vector<std::byte>> done;
-  int attempts = 0;
+  int fetches = 0, renewals = 0;
 };
 
 Result<std::shared_ptr<Blob>> BlobReader::open_now(NodeId node) {
@@ -38,22 +40,24 @@ Result<std::shared_ptr<Blob>> BlobReader::open_now(NodeId node) {
   return blob;
 }
 
-Result<void> BlobReader::open(NodeId node) {
+Result<Opened> BlobReader::open(NodeId node) {
   auto blob = open_now(node);
   if (!blob) {
     if (blob.error().code == Code::stale) return fail(blob);
     return fail(std::move(blob.error()).during(catalog_.describe(node)));
   }
   const BlobInfo& info = (*blob)->identity();
-  if (options_.offline && !options_.offline_partial && !info.verified &&
-      !(*blob)->readable({0, info.size}))
+  const bool whole = info.verified || (*blob)->readable({0, info.size});
+  if (options_.offline && !options_.offline_partial && !whole)
     return fail(Code::offline, "{}: not all of it is here, and the daemon is offline",
                 catalog_.describe(node));
+  // Found wrong a moment ago: the kernel's pages are wrong too.
+  const bool wrong = (*blob)->superseded() && !whole;
   std::unique_lock lock(mutex_);
   Open& open = open_[node.value];
-  open.blob = std::move(*blob);
+  if (!open.blob) open.blob = std::move(*blob);
   ++open.count;
-  return {};
+  return Opened{.keep_cache = !wrong};
 }
 
 void BlobReader::close(NodeId node) {
@@ -76,6 +80,18 @@ Result<std::shared_ptr<Blob>> BlobReader::find(NodeId node) {
   return open_now(node);
 }
 
+// The blob's present incarnation, for a node that was opened as an earlier one.
+Result<std::shared_ptr<Blob>> BlobReader::renew(NodeId node) {
+  auto blob = store_.open_blob(node.blob_number());
+  if (!blob) return blob;
+  std::shared_ptr<Blob> old = *blob;  // goes after the lock
+  std::unique_lock lock(mutex_);
+  const auto open = open_.find(node.value);
+  if (open != open_.end()) std::swap(open->second.blob, old);
+  lock.unlock();
+  return blob;
+}
+
 void BlobReader::read(NodeId node, ByteRange range, std::stop_token stop,
                       Done<std::vector<std::byte>> done) {
   auto blob = find(node);
@@ -84,8 +100,9 @@ void BlobReader::read(NodeId node, ByteRange range, std::stop_token stop,
   if (range.empty()) return done(std::vector<std::byte>{});
   if ((*blob)->readable(range)) {
     auto bytes = read_now(**blob, range);
-    if (!bytes) return done(fail(std::move(bytes.error()).during(catalog_.describe(node))));
-    return done(std::move(bytes));
+    if (bytes) return done(std::move(bytes));
+    if (!(*blob)->superseded())
+      return done(fail(std::move(bytes.error()).during(catalog_.describe(node))));
   }
   if (options_.offline)
     return done(fail(Code::offline, "{}: bytes {}+{} are not here, and the daemon is offline",
@@ -94,7 +111,7 @@ void BlobReader::read(NodeId node, ByteRange range, std::stop_token stop,
   if (!source) return done(fail(std::move(source.error()).during(catalog_.describe(node))));
   metrics_.add(Metric::reads_parked);
   metrics_.add(Metric::reads_waiting);
-  fetch(std::make_shared<Wait>(Wait{.node = node,
+  go_on(std::make_shared<Wait>(Wait{.node = node,
                                     .blob = std::move(*blob),
                                     .source = std::move(*source),
                                     .range = range,
@@ -102,19 +119,38 @@ void BlobReader::read(NodeId node, ByteRange range, std::stop_token stop,
                                     .done = std::move(done)}));
 }
 
-void BlobReader::fetch(std::shared_ptr<Wait> wait) {
-  ++wait->attempts;
-  transfer_.fetch(wait->blob, wait->source, wait->range, wait->stop,
-                  [this, wait](Result<void> fetched) { arrived(wait, std::move(fetched)); });
+void BlobReader::go_on(std::shared_ptr<Wait> wait) {
+  if (wait->blob->readable(wait->range)) return finish(wait, {});
+  if (wait->stop.stop_requested()) return finish(wait, fail(Code::cancelled, "interrupted"));
+  if (!wait->blob->superseded()) {
+    transfer_.fetch(wait->blob, wait->source, wait->range, wait->stop,
+                    [this, wait](Result<void> fetched) { arrived(wait, std::move(fetched)); });
+    return;
+  }
+  auto blob = renew(wait->node);
+  if (!blob) return finish(wait, fail(blob));
+  wait->blob = std::move(*blob);
+  if (!wait->blob->superseded()) return go_on(std::move(wait));
+  // Its next incarnation is not in the index yet.
+  if (++wait->renewals > kMostRenewals)
+    return finish(wait, fail(Code::corrupt, "its bytes were wrong, and cannot be put aside"));
+  store_.write([](WriteTxn&) {},
+               [this, wait](Result<void>) { go_on(wait); });
+}
+
+void BlobReader::arrived(std::shared_ptr<Wait> wait, Result<void> fetched) {
+  const bool found_wrong = wait->blob->superseded() && !wait->blob->readable(wait->range);
+  const bool cancelled = !fetched && fetched.error().code == Code::cancelled;
+  if (found_wrong && !cancelled) return go_on(std::move(wait));
+  if (fetched && !wait->blob->readable(wait->range) && ++wait->fetches < kMostFetches)
+    return go_on(std::move(wait));
+  finish(wait, std::move(fetched));
 }
 
 // Who asked may be gone as soon as it has its answer: that is the last thing here.
-void BlobReader::arrived(std::shared_ptr<Wait> wait, Result<void> fetched) {
-  if (fetched && !wait->blob->readable(wait->range) && wait->attempts < kAttempts)
-    return fetch(std::move(wait));
+void BlobReader::finish(const std::shared_ptr<Wait>& wait, Result<void> ready) {
   metrics_.add(Metric::reads_waiting, -1);
-  Result<std::vector<std::byte>> bytes =
-      fetched ? read_now(*wait->blob, wait->range) : fail(fetched);
+  Result<std::vector<std::byte>> bytes = ready ? read_now(*wait->blob, wait->range) : fail(ready);
   if (!bytes && bytes.error().code != Code::cancelled)
     bytes = fail(std::move(bytes.error()).during(catalog_.describe(wait->node)));
   wait->done(std::move(bytes));

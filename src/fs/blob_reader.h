@@ -4,7 +4,8 @@
 // thread.
 //
 // A blob that is open is kept by its node id, so that a filling blob is read to its end through the old
-// node after it was verified under a new one.
+// node after it was verified under a new one. Where its bytes turned out wrong, who has it open goes on
+// with the next incarnation.
 //
 // Threads: any. Calls may block on the local disk, never on the network.
 #pragma once
@@ -30,7 +31,7 @@ class BlobReader {
         metrics_(metrics) {}
 
   // stale: the node is an old incarnation. offline: not wholly here, and it cannot be fetched.
-  Result<void> open(NodeId node);
+  Result<Opened> open(NodeId node);
   void close(NodeId node);
   void read(NodeId node, ByteRange range, std::stop_token stop,
             Done<std::vector<std::byte>> done);
@@ -44,8 +45,10 @@ class BlobReader {
 
   Result<std::shared_ptr<Blob>> open_now(NodeId node);
   Result<std::shared_ptr<Blob>> find(NodeId node);
-  void fetch(std::shared_ptr<Wait> wait);
+  Result<std::shared_ptr<Blob>> renew(NodeId node);
+  void go_on(std::shared_ptr<Wait> wait);
   void arrived(std::shared_ptr<Wait> wait, Result<void> fetched);
+  void finish(const std::shared_ptr<Wait>& wait, Result<void> ready);
 
   const FileSystemOptions& options_;
   Catalog& catalog_;

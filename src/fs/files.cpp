@@ -29,8 +29,7 @@ Result<Opened> FileSystemImpl::open_file(const Caller& caller, NodeId node, int 
       return Opened{.keep_cache = true};
     case NodeKind::blob:
       if (for_writing(flags)) return fail(Code::refused, "a blob cannot be written");
-      if (auto opened = blobs_.open(node); !opened) return fail(opened);
-      return Opened{.keep_cache = true};
+      return blobs_.open(node);
     case NodeKind::ref:
       return Opened{.direct = true};
     case NodeKind::absent_file:

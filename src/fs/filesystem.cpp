@@ -97,7 +97,10 @@ void FileSystemImpl::lookup_below_overlay(const Caller& caller, NodeId parent,
 
 Result<Entry> FileSystemImpl::get_attributes(const Caller&, NodeId node) {
   if (node.kind() == NodeKind::overlay) return overlay_->attributes(node);
-  return catalog_.attributes(node);
+  auto entry = catalog_.attributes(node);
+  // Asked for at each stat, so that a dead mount point shows that it is dead.
+  if (entry && node == kRootNode) entry->attr_ttl = Ttl{0};
+  return entry;
 }
 
 // A mark of the caller's own in the place of a synthesised one; the kernel walks there again.

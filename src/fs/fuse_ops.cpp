@@ -54,6 +54,8 @@ void give_nothing(Reply reply, const Result<void>& result) {
 void init(void*, fuse_conn_info* connection) {
   ::fuse_unset_feature_flag(connection, FUSE_CAP_AUTO_INVAL_DATA);
   ::fuse_unset_feature_flag(connection, FUSE_CAP_SPLICE_READ);
+  // Its readers wait where no signal reaches them.
+  ::fuse_unset_feature_flag(connection, FUSE_CAP_ASYNC_DIO);
   ::fuse_set_feature_flag(connection, FUSE_CAP_PARALLEL_DIROPS);
   connection->max_readahead = std::min(connection->max_readahead, kMostReadAhead);
   connection->max_background = kMostBackground;
@@ -65,7 +67,7 @@ void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   session.metrics.add(Metric::fuse_lookups);
   Reply reply(request, "lookup");
   const Caller caller = to_caller(request);
-  const std::stop_token stop = reply.park();
+  const std::stop_token stop = reply.park(Signals::deadly);
   session.files.lookup(caller, node_of(parent), name, stop,
                        answer<Entry>(std::move(reply), &Reply::entry));
 }
@@ -131,7 +133,7 @@ void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t 
   Session& session = Session::of(request);
   Reply reply(request, "rename");
   const Caller caller = to_caller(request);
-  (void)reply.park();
+  (void)reply.park(Signals::deadly);
   session.files.rename(caller, node_of(parent), name, node_of(new_parent), new_name, flags,
                        [reply = std::move(reply)](Result<void> result) mutable {
                          give_nothing(std::move(reply), result);
@@ -174,12 +176,14 @@ void release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
   reply.ok();
 }
 
-void read(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset, fuse_file_info*) {
+void read(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset,
+          fuse_file_info* file) {
   Session& session = Session::of(request);
   session.metrics.add(Metric::fuse_reads);
   Reply reply(request, "read");
   const Caller caller = to_caller(request);
-  const std::stop_token stop = reply.park();
+  const bool direct = (file->flags & O_DIRECT) != 0;
+  const std::stop_token stop = reply.park(direct ? Signals::any : Signals::deadly);
   session.files.read(caller, node_of(inode), {static_cast<std::uint64_t>(offset), size}, stop,
                      [reply = std::move(reply), &metrics = session.metrics](
                          Result<std::vector<std::byte>> bytes) mutable {
@@ -212,7 +216,7 @@ void readdir(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offse
   DirectoryPage page(request, node_of(inode), static_cast<std::uint64_t>(offset), size);
   const std::uint64_t cookie = page.cookie();
   const std::size_t most = page.most();
-  const std::stop_token stop = reply.park();
+  const std::stop_token stop = reply.park(Signals::deadly);
   session.files.list(caller, node_of(inode), cookie, most, stop,
                      [reply = std::move(reply), page = std::move(page)](
                          Result<std::vector<DirItem>> items) mutable {

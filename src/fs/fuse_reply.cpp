@@ -2,7 +2,6 @@
 #include "fuse_reply.h"
 
 #include <cerrno>
-#include <vector>
 
 #include "fuse_convert.h"
 
@@ -30,53 +29,14 @@ bool is_ordinary(Code code) {
   }
 }
 
+// libfuse calls this with the request's own lock held. Answering from here is fine: fuse_reply_* does
+// not take that lock. Within fuse_req_interrupt_func itself it would not be, which is why a request is
+// parked before its operation begins.
 void interrupted(fuse_req_t request, void* number) {
-  Session::of(request).parking.stop(reinterpret_cast<std::uintptr_t>(number));
+  Session::of(request).parking.interrupt(reinterpret_cast<std::uintptr_t>(number));
 }
 
 }  // namespace
-
-std::stop_token Parking::park(fuse_req_t request, std::uint64_t& number) {
-  std::stop_source source;
-  std::stop_token token = source.get_token();
-  {
-    auto held = held_.lock();
-    number = held->next++;
-    held->waiting.emplace(number, std::move(source));
-  }
-  ::fuse_req_interrupt_func(request, &interrupted,
-                            reinterpret_cast<void*>(static_cast<std::uintptr_t>(number)));
-  return token;
-}
-
-void Parking::leave(std::uint64_t number) {
-  auto held = held_.lock();
-  held->waiting.erase(number);
-  // Under the lock: clear() may be the last thing before this object's end.
-  if (held->waiting.empty()) left_.notify_all();
-}
-
-void Parking::stop(std::uint64_t number) {
-  std::stop_source source(std::nostopstate);
-  {
-    auto held = held_.lock();
-    const auto found = held->waiting.find(number);
-    if (found == held->waiting.end()) return;
-    source = found->second;
-  }
-  source.request_stop();
-}
-
-void Parking::clear() {
-  std::vector<std::uint64_t> numbers;
-  {
-    auto held = held_.lock();
-    for (const auto& [number, source] : held->waiting) numbers.push_back(number);
-  }
-  for (const std::uint64_t number : numbers) stop(number);
-  auto held = held_.lock();
-  while (!held->waiting.empty()) held.wait(left_);
-}
 
 Reply::~Reply() {
   if (request_ == nullptr) return;
@@ -85,9 +45,13 @@ Reply::~Reply() {
   done();
 }
 
-std::stop_token Reply::park() {
+std::stop_token Reply::park(Signals signals) {
   parking_ = &Session::of(request_).parking;
-  return parking_->park(request_, number_);
+  const auto place = parking_->park(to_caller(request_).pid, signals);
+  number_ = place.number;
+  ::fuse_req_interrupt_func(request_, &interrupted,
+                            reinterpret_cast<void*>(static_cast<std::uintptr_t>(number_)));
+  return place.stop;
 }
 
 // Behind the answer: the session may end once nobody is parked.

@@ -3,47 +3,20 @@
 // Reply: the right and the duty to answer one request, once (invariant 5). One that is forgotten answers
 // EIO and logs a bug.
 //
-// Waiting requests are kept in Parking by a number, so that an INTERRUPT, which comes on any thread at any
-// time, and the end of the session can stop them.
-//
-// libfuse calls the interrupt function with the request's own lock held. Answering a request from
-// there is fine as long as the answer does not take that lock (fuse_reply_* does not;
-// fuse_req_interrupt_func does), and as long as it does not happen within fuse_req_interrupt_func
-// itself, which is why a request is parked before its operation begins.
-//
 // Threads: any.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <span>
 #include <stop_token>
-#include <string_view>
-#include <unordered_map>
+#include <string>
 #include <utility>
 
 #include "fuse_api.h"
 #include "hffs/filesystem.h"
-#include "hffs/guarded.h"
+#include "parking.h"
 
 namespace hffs::fs {
-
-class Parking {
- public:
-  std::stop_token park(fuse_req_t request, std::uint64_t& number);
-  void leave(std::uint64_t number);
-  void stop(std::uint64_t number);
-  // Stops all, and waits until all have been answered.
-  void clear();
-
- private:
-  struct Held {
-    std::unordered_map<std::uint64_t, std::stop_source> waiting;
-    std::uint64_t next = 1;
-  };
-  Guarded<Held> held_;
-  std::condition_variable left_;
-};
 
 // What the operations find behind every request (libfuse's userdata).
 struct Session {
@@ -67,8 +40,8 @@ class Reply {
   Reply& operator=(Reply&&) = delete;
   ~Reply();
 
-  // From now on an interrupt asks the token to stop. Before the operation begins.
-  std::stop_token park();
+  // From now on a signal of the caller asks the token to stop. Before the operation begins.
+  std::stop_token park(Signals signals);
 
   void error(const Error& error);
   void code(int errno_value);
