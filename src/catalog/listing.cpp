@@ -23,16 +23,10 @@ class Items {
 };
 
 void list_root(const ReadTxn& txn, std::uint64_t cookie, Items& items) {
-  // CACHEDIR.TAG has the last cookie of all.
-  constexpr std::uint64_t kTag = std::uint64_t{1} << 40;
-  bool room = true;
-  if (cookie < kTag)
-    visit_repos(txn, static_cast<RepoNumber>(cookie), [&](const RepoRow& repo) {
-      return room = items.add(repo.id.layout(), NodeId::of(NodeKind::repo, repo.number),
-                              FileKind::directory, repo.number);
-    });
-  if (room && cookie < kTag)
-    items.add("CACHEDIR.TAG", NodeId::of(FixedNode::cachedir_tag), FileKind::regular, kTag);
+  visit_repos(txn, static_cast<RepoNumber>(cookie), [&](const RepoRow& repo) {
+    return items.add(repo.id.layout(), NodeId::of(NodeKind::repo, repo.number),
+                     FileKind::directory, repo.number);
+  });
 }
 
 void list_refs(const ReadTxn& txn, RepoNumber repo, const std::string& prefix, std::uint64_t cookie,

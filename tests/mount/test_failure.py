@@ -82,7 +82,7 @@ def test_F1_endpoint_that_cannot_be_reached_at_all(make):
         listener.bind(("127.0.0.1", 0))
         mount = make.mount(endpoints=[f"http://127.0.0.1:{listener.getsockname()[1]}"])
         assert timed(os.stat, mount.repo("acme/tiny"))[0] == errno.ENOENT
-        assert os.listdir(mount.point) == ["CACHEDIR.TAG"]
+        assert os.listdir(mount.point) == []
         assert [each["up"] for each in mount.status()["endpoints"]] == [False]
 
 

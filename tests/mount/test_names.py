@@ -78,18 +78,18 @@ def test_N4_listing_the_root_shows_what_was_looked_up(make):
     mount = make.mount(world)
     one, two, unseen = (world.add(id=f"acme/{name}") for name in ("one", "two", "unseen"))
     with quiet(world):
-        assert os.listdir(mount.point) == ["CACHEDIR.TAG"]
+        assert os.listdir(mount.point) == []
     for repo in (one, two):
         os.stat(mount.repo(repo.id))
     assert errno_of(os.stat, mount.repo("acme/nowhere")) == errno.ENOENT
     with quiet(world):
-        assert sorted(os.listdir(mount.point)) == ["CACHEDIR.TAG", "models--acme--one", "models--acme--two"]
+        assert sorted(os.listdir(mount.point)) == ["models--acme--one", "models--acme--two"]
         kinds = {each.name: each.is_dir(follow_symlinks=False) for each in os.scandir(mount.point)}
-    assert kinds == {"CACHEDIR.TAG": False, "models--acme--one": True, "models--acme--two": True}
+    assert kinds == {"models--acme--one": True, "models--acme--two": True}
     mount.umount()
     mount.remount()
     with quiet(world):
-        assert sorted(os.listdir(mount.point)) == ["CACHEDIR.TAG", "models--acme--one", "models--acme--two"]
+        assert sorted(os.listdir(mount.point)) == ["models--acme--one", "models--acme--two"]
     assert unseen.id
 
 
@@ -101,7 +101,7 @@ def test_N4_many_repositories_are_listed_each_once(make):
         world.add(id=name.removeprefix("models--").replace("--", "/"), files={"a": b"a"})
     Together(10, lambda i: [os.stat(mount.point / name) for name in sorted(names)[i::10]]).join()
     listed = os.listdir(mount.point)
-    assert len(listed) == len(set(listed)) and set(listed) == names | {"CACHEDIR.TAG"}
+    assert len(listed) == len(set(listed)) and set(listed) == names
 
 
 def test_N5_renamed_repository_keeps_the_name_that_was_asked_for(common):
@@ -140,11 +140,12 @@ def test_N7_lookup_only_names_are_never_listed(common):
     """Client contract, rule 7."""
     repo = common.world.add()
     top, path = common.mount.point, common.mount.repo(repo.id)
-    for name in (".locks", "version.txt", "hub", ".hffs"):
+    unlisted = {".locks", "version.txt", "hub", ".hffs", "CACHEDIR.TAG"}
+    for name in unlisted:
         assert exists(top / name), name
     for name in (".no_exist", "trees", "snapshots/main"):
         assert exists(path / name), name
-    assert not {".locks", "version.txt", "hub", ".hffs"} & set(os.listdir(top))
+    assert not unlisted & set(os.listdir(top))
     assert not {".no_exist", "trees"} & set(os.listdir(path))
     assert os.listdir(path / "snapshots") == [repo.commit]
 
