@@ -41,6 +41,13 @@ ContentVerdict check_whole(const FileSource& file, const Headers& headers) {
   return {Kind::accept, {0, file.size}, {}};
 }
 
+// A mirror may send its own bytes without naming the commit (olah does); a page of HTML that comes so
+// is a captive portal's.
+bool commit_told(const ContentAnswer& answer) {
+  if (answer.commit_seen || answer.headers.has("x-repo-commit")) return true;
+  return answer.at_home && !answer.headers.get("content-type").starts_with("text/html");
+}
+
 ContentVerdict check_status(const FileSource& file, const ContentAnswer& answer) {
   const Verdict verdict = judge(answer.status, answer.headers);
   Error error = refusal(verdict, answer.status, answer.headers, file.path);
@@ -87,8 +94,7 @@ ContentVerdict check_content(const FileSource& file, ByteRange asked, const Cont
       return contradiction(std::move(pins.error().message));
   if (is_redirect(status)) return {Kind::redirect, {}, {}};
   if (status == 200 || status == 206) {
-    if (!answer.commit_seen && !headers.has("x-repo-commit"))
-      return nonsense("no X-Repo-Commit: not a Hub");
+    if (!commit_told(answer)) return nonsense("no X-Repo-Commit: not a Hub");
     const std::string_view encoding = headers.get("content-encoding");
     if (!encoding.empty() && encoding != "identity") return nonsense("an encoded body");
     return status == 206 ? check_partial(file, asked, headers) : check_whole(file, headers);

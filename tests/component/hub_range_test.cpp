@@ -225,8 +225,10 @@ const std::vector<BadAnswer> kBad{
      }},
     {"gzip", Code::unreachable,
      [](auto& data) { return spoilt(data, "bytes 10-19/200000", {{"Content-Encoding", "gzip"}}); }},
-    {"no commit", Code::unreachable,
-     [](auto& data) { return reply(206, {{"Content-Range", "bytes 10-19/200000"}}, data.substr(10, 10)); }},
+    {"a page, and no commit", Code::unreachable,
+     [](auto& data) {
+       return reply(206, {{"Content-Range", "bytes 10-19/200000"}, {"Content-Type", "text/html"}}, data.substr(10, 10));
+     }},
     {"another commit", Code::corrupt,
      [](auto& data) {
        return reply(206, {{"Content-Range", "bytes 10-19/200000"}, {"X-Repo-Commit", std::string(40, '9')}},

@@ -89,6 +89,11 @@ TEST(CheckContent, Table) {
 TEST(CheckContent, WithoutACommitNobodyIsBelieved) {
   const ContentAnswer portal{200, headers_of({{"Content-Length", "1000"}}), false, false};
   EXPECT_EQ(check_content(kFile, kAsked, portal).kind, Kind::refused);
+  // A mirror that sends its own bytes need not name it, if it is no page of a captive portal.
+  const ContentAnswer mirror{200, {}, true, false};
+  EXPECT_EQ(check_content(kFile, kAsked, mirror).kind, Kind::accept);
+  const ContentAnswer page{200, headers_of({{"Content-Type", "text/html; charset=utf-8"}}), true, false};
+  EXPECT_EQ(check_content(kFile, kAsked, page).kind, Kind::refused);
   // A mirror that sent us to the Hub: there the commit appears.
   const ContentAnswer hub{206, headers_of({{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 100-149/1000"}}),
                           false, false};
