@@ -65,14 +65,21 @@ class Mount:
 
     def _gone(self, seconds):
         deadline = time.monotonic() + seconds
-        while self._pid and Path(f"/proc/{self._pid}").exists():
+        while self._lives():
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.01)
         return True
 
+    def _lives(self):
+        try:
+            # A zombie has ended; whoever took it over may be slow to hear of it.
+            return bool(self._pid) and Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
     def _abandon(self):
-        if self._pid and Path(f"/proc/{self._pid}").exists():
+        if self._lives():
             os.kill(self._pid, signal.SIGKILL)
         subprocess.run(["umount" if os.geteuid() == 0 else "fusermount3", "-l" if os.geteuid() == 0 else "-uz",
                         str(self.point)], capture_output=True)

@@ -14,10 +14,10 @@ OWN_CODE = {
     "names_acme.py": NAMES,
     "numbers_acme.py": "def double(number):\n    return 2 * number\n",
     "configuration_acme.py": (
-        "from transformers import PretrainedConfig\n\nfrom .numbers_acme import double\n\n\n"
+        "from transformers import PretrainedConfig\n\nfrom .names_acme import LETTERS\nfrom .numbers_acme import double\n\n\n"
         "class AcmeConfig(PretrainedConfig):\n    model_type = 'acme'\n\n"
         "    def __init__(self, size=1, **other):\n        super().__init__(**other)\n        self.size = size\n\n"
-        "    def doubled(self):\n        return double(self.size)\n"),
+        "    def doubled(self):\n        return double(self.size + len(LETTERS))\n"),
     "tokenization_acme.py": (
         "from transformers import PreTrainedTokenizer\n\nfrom .names_acme import LETTERS\n\n\n"
         "class AcmeTokenizer(PreTrainedTokenizer):\n"
@@ -64,7 +64,7 @@ def test_code_from_a_repository(world, client, mount, folder, environment, mode)
             request["steps"] = ["config"]
     pair = run_both(made, "remote_code.py", there, plain, mode, request)
     pair.check()
-    assert pair.got["config"]["doubled"] == 42
+    assert pair.got["config"]["doubled"] == 48
     if "steps" not in request:
         assert pair.got["tokenizer"]["tokens"] == [2, 1, 0, 0, 1]
 
