@@ -24,7 +24,7 @@ Result<std::vector<std::byte>> read_now(const Blob& blob, ByteRange range) {
 struct BlobReader::Wait {
   NodeId node;
   std::shared_ptr<Blob> blob;
-  FileSource source;
+  std::vector<FileSource> sources;
   ByteRange range;
   std::stop_token stop;
   Done<std::vector<std::byte>> done;
@@ -107,13 +107,13 @@ void BlobReader::read(NodeId node, ByteRange range, std::stop_token stop,
   if (options_.offline)
     return done(fail(Code::offline, "{}: bytes {}+{} are not here, and the daemon is offline",
                      catalog_.describe(node), range.offset, range.size));
-  auto source = catalog_.source_of(node.blob_number());
-  if (!source) return done(fail(std::move(source.error()).during(catalog_.describe(node))));
+  auto sources = catalog_.sources_of(node.blob_number());
+  if (!sources) return done(fail(std::move(sources.error()).during(catalog_.describe(node))));
   metrics_.add(Metric::reads_parked);
   metrics_.add(Metric::reads_waiting);
   go_on(std::make_shared<Wait>(Wait{.node = node,
                                     .blob = std::move(*blob),
-                                    .source = std::move(*source),
+                                    .sources = std::move(*sources),
                                     .range = range,
                                     .stop = std::move(stop),
                                     .done = std::move(done)}));
@@ -123,7 +123,7 @@ void BlobReader::go_on(std::shared_ptr<Wait> wait) {
   if (wait->blob->readable(wait->range)) return finish(wait, {});
   if (wait->stop.stop_requested()) return finish(wait, fail(Code::cancelled, "interrupted"));
   if (!wait->blob->superseded()) {
-    transfer_.fetch(wait->blob, wait->source, wait->range, wait->stop,
+    transfer_.fetch(wait->blob, wait->sources, wait->range, wait->stop,
                     [this, wait](Result<void> fetched) { arrived(wait, std::move(fetched)); });
     return;
   }

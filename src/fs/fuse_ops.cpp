@@ -145,6 +145,7 @@ fuse_file_info to_file_info(const fuse_file_info& asked, const Opened& opened) {
   file.fh = opened.handle;
   file.keep_cache = opened.keep_cache;
   file.direct_io = opened.direct;
+  file.noflush = 1;  // nothing is kept back until close()
   return file;
 }
 
