@@ -145,6 +145,8 @@ def test_W3_everything_that_clients_make_can_be_made(common):
     """Client contract, rules 20 and 21."""
     repo = common.world.add()
     os.listdir(common.mount.repo(repo.id) / "snapshots" / repo.commit)
+    # Whether there is such a commit is asked for once (X1).
+    assert not exists(common.mount.repo(repo.id) / ".no_exist" / ("9" * 40))
     with quiet(common.world, repo):
         for path, folder in overlay_places(common, repo):
             if folder:
@@ -512,7 +514,7 @@ def wait_lock(path):
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     say("asking")
     fcntl.flock(fd, fcntl.LOCK_EX)
-    say("mine")
+    return "mine"
 
 
 @pytest.mark.parametrize("where", [".locks/a/b.lock", "vllm.lock", "blobs"])
@@ -531,8 +533,7 @@ def test_W7_flock_between_processes(common, make, where):
     waiter = make.child(wait_lock, str(path))
     assert waiter.heard() == "asking"
     holder.tell()
-    assert waiter.heard() == "mine"
-    waiter.result()
+    assert waiter.result() == "mine"
     holder.result()
     killed = make.child(hold_lock, str(path))
     assert killed.heard() == "held"
