@@ -136,6 +136,10 @@ class Origin {
     std::string last_error;  // empty while up
   };
   virtual std::vector<Health> health() const = 0;
+
+  // Ends the network: calls still open, and all later ones, hear Code::cancelled. Blocks until the
+  // network thread has gone; not from a completion. Nothing to do for an origin without a thread.
+  virtual void stop() {}
 };
 
 struct OriginOptions {

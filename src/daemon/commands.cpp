@@ -22,15 +22,15 @@ Result<std::string> text_of(const nlohmann::json& request, const char* name,
 // Walks from the root to a ref as a client would, name by name, and reads the commit in it.
 class RefWalk : public std::enable_shared_from_this<RefWalk> {
  public:
-  RefWalk(Catalog& catalog, const Caller& caller, std::deque<std::string> names,
+  RefWalk(std::shared_ptr<Catalog> catalog, const Caller& caller, std::deque<std::string> names,
           Done<std::string> done)
-      : catalog_(catalog), caller_(caller), names_(std::move(names)), done_(std::move(done)) {}
+      : catalog_(std::move(catalog)), caller_(caller), names_(std::move(names)), done_(std::move(done)) {}
 
   void step(NodeId node) {
-    if (names_.empty()) return done_(catalog_.read_text(node));
+    if (names_.empty()) return done_(catalog_->read_text(node));
     const std::string name = std::move(names_.front());
     names_.pop_front();
-    catalog_.lookup(caller_, node, name, [self = shared_from_this(), name](Result<Entry> entry) {
+    catalog_->lookup(caller_, node, name, [self = shared_from_this(), name](Result<Entry> entry) {
       if (!entry) return self->done_(fail(entry));
       if (entry->node == NodeId{}) return self->done_(fail(Code::not_found, "no {}", name));
       self->step(entry->node);
@@ -38,7 +38,7 @@ class RefWalk : public std::enable_shared_from_this<RefWalk> {
   }
 
  private:
-  Catalog& catalog_;
+  const std::shared_ptr<Catalog> catalog_;
   const Caller caller_;
   std::deque<std::string> names_;
   Done<std::string> done_;
@@ -62,7 +62,7 @@ nlohmann::json Commands::status() const {
     endpoints.push_back(
         {{"endpoint", health.endpoint}, {"up", health.up}, {"last_error", health.last_error}});
   const Store::Usage store = parts_.store.usage();
-  const Catalog::Usage catalog = parts_.catalog.usage();
+  const Catalog::Usage catalog = parts_.catalog->usage();
   const TransferEngine::Snapshot transfer = parts_.transfer.snapshot();
   nlohmann::json metrics = nlohmann::json::object();
   for (int i = 0; i < static_cast<int>(Metric::count_); ++i) {

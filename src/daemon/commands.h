@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "control_server.h"
@@ -26,7 +27,7 @@ class Commands {
     const Metrics& metrics;
     const Origin& origin;
     const Store& store;
-    Catalog& catalog;
+    std::shared_ptr<Catalog> catalog;  // walks under way keep it
     const TransferEngine& transfer;
     std::function<void(const Peer&)> stop;  // ends the daemon, later
   };

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -37,6 +38,15 @@ void ring(const UniqueFd& event) {
   (void)!::write(event.get(), &one, sizeof(one));
 }
 
+// Each open blob is a descriptor, for all users together; the usual soft limit is 1,024.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    log(Level::warn, "daemon", "{}", system_error(errno, "raising the limit of open files").message);
+}
+
 class RunningDaemon final : public Daemon {
  public:
   explicit RunningDaemon(Config config) : config_(std::move(config)) {}
@@ -64,7 +74,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<Origin> origin_;
   std::unique_ptr<AccessControl> access_;
   std::unique_ptr<TransferEngine> transfer_;
-  std::unique_ptr<Catalog> catalog_;
+  std::shared_ptr<Catalog> catalog_;
   std::unique_ptr<FileSystem> files_;
   std::unique_ptr<Keeper> keeper_;
   std::unique_ptr<FuseServer> server_;
@@ -86,6 +96,7 @@ Result<void> RunningDaemon::watch_signals() {
   session_ended_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!signals_ || !stop_asked_ || !session_ended_)
     return fail(system_error(errno, "making an event descriptor"));
+  raise_descriptor_limit();
   // A core dump would hold the token.
   if (!config_.token.empty()) ::prctl(PR_SET_DUMPABLE, 0);
   return {};
@@ -148,7 +159,7 @@ Result<void> RunningDaemon::listen() {
       .metrics = metrics_,
       .origin = *origin_,
       .store = *store_,
-      .catalog = *catalog_,
+      .catalog = catalog_,
       .transfer = *transfer_,
       .stop =
           [this](const Peer& peer) {
@@ -241,8 +252,13 @@ RunningDaemon::~RunningDaemon() {
   commands_.reset();
   keeper_.reset();
   files_.reset();
-  catalog_.reset();
   *engine_.lock() = nullptr;
+  // What the store still has queued is completed, and completions go on to ask the origin and the
+  // gate: both stay to the end, the origin saying no.
+  if (origin_) origin_->stop();
+  transfer_.reset();
+  catalog_.reset();
+  store_.reset();
 }
 
 }  // namespace

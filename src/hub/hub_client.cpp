@@ -38,35 +38,64 @@ void ask(Session& session, Question question,
 
 // --- revision
 
-void ask_revision(Session& session, RepoId repo, std::string revision, Instant deadline,
-                  bool expand, Done<RepoInfo> done) {
-  const std::string what = fmt::format("revision '{}' of {}", revision, repo.text());
-  using Read = std::optional<RepoInfo>;  // nothing: the endpoint takes no "expand"
-  auto read = [&session, repo, what, expand](const Answer& answer) -> Result<Read> {
-    switch (answer.verdict) {
-      case Verdict::ok: {
-        auto info = parse_repo_info(repo, answer.body);
-        if (!info) return fail(info);
-        return Read(std::move(*info));
-      }
-      case Verdict::revision_missing:
-      case Verdict::entry_missing: return Read(RepoInfo{.id = repo});
-      case Verdict::bad_request:
-      case Verdict::no_route:
-        if (!expand) return refused(answer, what);
-        return Read{};
-      default: return refused(answer, what);
+struct RevisionQuestion {
+  RepoId repo;
+  std::string revision;
+  Instant deadline;
+  bool expand = true;  // name the fields: else the answer lists every file of the repository
+  bool again = false;  // it was asked with "expand" before
+
+  std::string what() const { return fmt::format("revision '{}' of {}", revision, repo.text()); }
+};
+
+// Nothing: ask without "expand".
+Result<std::optional<RepoInfo>> read_revision(Session& session, const RevisionQuestion& asked,
+                                              const Answer& answer) {
+  switch (answer.verdict) {
+    case Verdict::ok: {
+      if (asked.again) session.endpoints[answer.endpoint].lacks_expand = true;
+      auto info = parse_repo_info(asked.repo, answer.body);
+      if (!info) return fail(info);
+      return std::optional(std::move(*info));
     }
+    case Verdict::revision_missing:
+    case Verdict::entry_missing: return std::optional(RepoInfo{.id = asked.repo});
+    case Verdict::bad_request:
+    case Verdict::no_route: {
+      if (asked.expand) return std::optional<RepoInfo>{};
+      Error error = refusal(answer.verdict, answer.status, answer.headers, asked.what());
+      // The name is well-formed, so this is no statement about it that one may remember.
+      error.code = Code::unreachable;
+      return fail(std::move(error));
+    }
+    default: return refused(answer, asked.what());
+  }
+}
+
+void ask_revision(Session& session, RevisionQuestion asked, Done<RepoInfo> done) {
+  using Read = std::optional<RepoInfo>;
+  auto read = [&session, asked](const Answer& answer) {
+    return read_revision(session, asked, answer);
   };
-  auto then = [&session, repo, revision, deadline,
-               done = std::move(done)](Result<Read> result) mutable {
+  auto then = [&session, asked, done = std::move(done)](Result<Read> result) mutable {
     if (!result) return done(fail(result));
     if (*result) return done(std::move(**result));
-    ask_revision(session, repo, revision, deadline, false, std::move(done));
+    asked.expand = false;
+    asked.again = true;
+    ask_revision(session, std::move(asked), std::move(done));
   };
   ask<Read>(session,
-            {.path = revision_path(repo, revision, expand), .what = what, .deadline = deadline},
+            {.path = revision_path(asked.repo, asked.revision, asked.expand),
+             .what = asked.what(),
+             .deadline = asked.deadline},
             std::move(read), std::move(then));
+}
+
+// Kernels' info knows no "expand", nor do some mirrors.
+bool knows_expand(const Session& session, const RepoId& repo) {
+  return repo.type() != RepoType::kernel &&
+         std::none_of(session.endpoints.begin(), session.endpoints.end(),
+                      [](const Endpoint& each) { return each.lacks_expand; });
 }
 
 // --- tree
@@ -121,7 +150,34 @@ struct HeadWalk {
   std::size_t next = 0;
 };
 
-// One HEAD after the other: this is for a path or two.
+void ask_heads(Session& session, std::shared_ptr<HeadWalk> walk);
+
+// What HEAD does not know may be a directory.
+void ask_directory(Session& session, std::shared_ptr<HeadWalk> walk, const std::string& path,
+                   Result<std::optional<TreeEntry>> head) {
+  Question question{.path = directory_path(walk->repo, walk->commit, path),
+                    .what = fmt::format("directory {} of {}", path, walk->repo.text()),
+                    .deadline = walk->deadline,
+                    .endpoint = walk->endpoint};
+  const auto before = std::make_shared<Result<std::optional<TreeEntry>>>(std::move(head));
+  auto read = [walk, path, before](const Answer& answer) -> Result<std::optional<TreeEntry>> {
+    if (answer.verdict == Verdict::entry_missing || answer.verdict == Verdict::missing)
+      return *before;
+    if (answer.verdict != Verdict::ok) return refused(answer, path);
+    const auto entries = parse_entries(walk->repo, answer.body);
+    if (!entries) return fail(entries.error());
+    if (entries->empty()) return *before;
+    return TreeEntry{.kind = TreeEntry::Kind::directory, .path = path};
+  };
+  ask<std::optional<TreeEntry>>(session, std::move(question), std::move(read),
+                                [&session, walk](Result<std::optional<TreeEntry>> entry) {
+                                  if (!entry) return walk->done(fail(entry));
+                                  if (*entry) walk->found.push_back(std::move(**entry));
+                                  ask_heads(session, walk);
+                                });
+}
+
+// One path after the other: this is for a path or two.
 void ask_heads(Session& session, std::shared_ptr<HeadWalk> walk) {
   if (walk->next == walk->paths.size()) {
     // It has the commit and answers for its files: what it lacks is paths-info.
@@ -137,11 +193,14 @@ void ask_heads(Session& session, std::shared_ptr<HeadWalk> walk) {
                     .stop_when_leaving = true,
                     .endpoint = walk->endpoint};
   auto read = [walk, path](const Answer& answer) { return read_head(answer, walk->commit, path); };
-  ask<Read>(session, std::move(question), std::move(read), [&session, walk](Result<Read> entry) {
-    if (!entry) return walk->done(fail(entry));
-    if (*entry) walk->found.push_back(std::move(**entry));
-    ask_heads(session, walk);
-  });
+  ask<Read>(session, std::move(question), std::move(read),
+            [&session, walk, path](Result<Read> entry) {
+              const bool absent = entry ? !*entry : entry.error().code == Code::not_found;
+              if (absent) return ask_directory(session, walk, path, std::move(entry));
+              if (!entry) return walk->done(fail(entry));
+              walk->found.push_back(std::move(**entry));
+              ask_heads(session, walk);
+            });
 }
 
 void ask_paths(Session& session, const RepoId& repo, const CommitId& commit,
@@ -186,6 +245,8 @@ HubClient::HubClient(const OriginOptions& options, std::vector<Endpoint> endpoin
 
 HubClient::~HubClient() { loop_->stop(); }
 
+void HubClient::stop() { loop_->stop(); }
+
 template <class T>
 void HubClient::call(Done<T> done, std::move_only_function<void(Instant, Done<T>)> work) {
   const Instant deadline = clock_.now() + session_.options.metadata_deadline;
@@ -204,8 +265,7 @@ void HubClient::fetch_revision(const RepoId& repo, const std::string& revision,
   call<RepoInfo>(std::move(done), [this, repo, revision](Instant deadline, Done<RepoInfo> then) {
     auto checked = parse_revision(revision);
     if (!checked) return then(fail(checked));
-    // Kernels' info knows no "expand"; of the others it spares the list of all files.
-    ask_revision(session_, repo, revision, deadline, repo.type() != RepoType::kernel,
+    ask_revision(session_, {repo, revision, deadline, knows_expand(session_, repo)},
                  std::move(then));
   });
 }
