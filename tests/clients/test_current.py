@@ -14,7 +14,8 @@ OWN_CODE = {
     "names_acme.py": NAMES,
     "numbers_acme.py": "def double(number):\n    return 2 * number\n",
     "configuration_acme.py": (
-        "from transformers import PretrainedConfig\n\nfrom .names_acme import LETTERS\nfrom .numbers_acme import double\n\n\n"
+        "from transformers import PretrainedConfig\n\n"
+        "from .names_acme import LETTERS\nfrom .numbers_acme import double\n\n\n"
         "class AcmeConfig(PretrainedConfig):\n    model_type = 'acme'\n\n"
         "    def __init__(self, size=1, **other):\n        super().__init__(**other)\n        self.size = size\n\n"
         "    def doubled(self):\n        return double(self.size + len(LETTERS))\n"),
