@@ -27,6 +27,11 @@ std::string tree_path(const RepoId& repo, const CommitId& commit) {
   return fmt::format("{}/tree/{}?recursive=true&expand=false", api_path(repo), commit.hex());
 }
 
+std::string directory_path(const RepoId& repo, const CommitId& commit, const std::string& path) {
+  return fmt::format("{}/tree/{}/{}?limit=1&expand=false", api_path(repo), commit.hex(),
+                     encode_path(path));
+}
+
 std::string paths_info_path(const RepoId& repo, const CommitId& commit) {
   return fmt::format("{}/paths-info/{}", api_path(repo), commit.hex());
 }

@@ -14,6 +14,8 @@ namespace hffs::hub {
 std::string api_path(const RepoId& repo);  // "/api/datasets/acme/rows"
 std::string revision_path(const RepoId& repo, const std::string& revision, bool expand);
 std::string tree_path(const RepoId& repo, const CommitId& commit);
+// The first entry of a directory, which tells that it is one.
+std::string directory_path(const RepoId& repo, const CommitId& commit, const std::string& path);
 std::string paths_info_path(const RepoId& repo, const CommitId& commit);
 std::string refs_path(const RepoId& repo);
 // Not below /api; models have no prefix there.

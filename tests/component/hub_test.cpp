@@ -63,8 +63,10 @@ TEST_F(HubTest, EndpointsWithoutExpandAreAskedPlainly) {
   });
   EXPECT_TRUE(revision());
   EXPECT_EQ(server.requests().size(), 2u);
+  EXPECT_TRUE(revision());
+  EXPECT_EQ(server.requests().size(), 3u) << "that it knows no expand is remembered";
   server.script([](const HttpRequest&) { return reply(400); });
-  EXPECT_EQ(revision().error().code, Code::invalid);
+  EXPECT_EQ(revision().error().code, Code::unreachable) << "nothing to remember of the name";
 }
 
 TEST_F(HubTest, BadNamesSendNothing) {
@@ -180,7 +182,10 @@ TEST_P(HubWithoutPathsInfo, HeadsAnswerInstead) {
   open();
   server.script([](const HttpRequest& request) {
     if (request.method == "POST") return reply(GetParam());
-    if (request.target.ends_with("/none")) return reply(404, {{"X-Error-Code", "EntryNotFound"}});
+    if (request.target.find("/tree/" + kCommit + "/sub?") != std::string::npos)
+      return reply(200, {}, "[" + file_json("sub/file") + "]");
+    if (request.target.ends_with("/none") || request.target.ends_with("/sub") || request.method == "GET")
+      return reply(404, {{"X-Error-Code", "EntryNotFound"}});
     if (request.target.ends_with("/small"))
       return reply(307, {{"Location", "/api/resolve-cache/models/acme/tiny/x/small?q=1"},
                          {"X-Repo-Commit", kCommit}},
@@ -193,9 +198,11 @@ TEST_P(HubWithoutPathsInfo, HeadsAnswerInstead) {
                        {"X-Linked-Size", "5000"}},
                  "elsewhere");
   });
-  const auto found = paths({"small", "none", "large"});
+  const auto found = paths({"small", "none", "large", "sub"});
   ASSERT_TRUE(found) << found.error().message;
-  ASSERT_EQ(found->size(), 2u);
+  ASSERT_EQ(found->size(), 3u);
+  EXPECT_EQ(found->at(2).path, "sub");
+  EXPECT_EQ(found->at(2).kind, TreeEntry::Kind::directory);
   EXPECT_EQ(found->at(0).path, "small");
   EXPECT_EQ(found->at(0).size, 77u);
   EXPECT_EQ(found->at(0).blob->hex(), kSha1);
