@@ -152,8 +152,9 @@ class Catalog {
   // and `directory` is the ref itself.
   virtual void refresh_ref(NodeId directory, std::string_view name) = 0;
 
-  // From where a blob's bytes can be fetched.
-  virtual Result<FileSource> source_of(std::uint64_t blob_number) = 0;
+  // From where a blob's bytes can be fetched: at least one place, the likeliest first. A repository
+  // may be gone or gated by now, or a commit squashed away, while another has the same content.
+  virtual Result<std::vector<FileSource>> sources_of(std::uint64_t blob_number) = 0;
   // "ORG/NAME@commit: path", for people.
   virtual std::string describe(NodeId node) = 0;
   // The repository of a node, where it has one.

@@ -8,7 +8,8 @@
 //
 // Who wants bytes owns the deadline: transient failures are retried with back-off, resuming behind
 // the last byte that arrived, until `read_deadline` has passed since the waiter began. A
-// permanent refusal (denied, not_found, corrupt answer for the pinned commit) ends at once.
+// permanent refusal (denied, not_found, corrupt answer for the pinned commit) by every source ends
+// at once.
 #pragma once
 
 #include <chrono>
@@ -16,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <stop_token>
+#include <vector>
 
 #include "hffs/bytes.h"
 #include "hffs/clock.h"
@@ -50,7 +52,9 @@ class TransferEngine {
   // Completes when every block that `range` touches is readable in `blob`, or with the error that
   // stands in the way. Asking `stop` to stop completes the waiter with Code::cancelled at once;
   // a block that nobody waits for any more is still finished if its request is under way.
-  virtual void fetch(std::shared_ptr<Blob> blob, const FileSource& source, ByteRange range,
+  // `sources` (at least one) are places of the same content: who refuses for good gives way to the
+  // next, and is asked last for some minutes.
+  virtual void fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
                      std::stop_token stop, Done<void> done) = 0;
 
   // The blob was found to have wrong bytes (from Store::on_incarnation); counts to corrupt_limit.

@@ -110,7 +110,7 @@ Result<Entry> CatalogImpl::blob_attributes(NodeId node) {
   if (!blob) return unknown(node);
   WallTime time{};
   store_.read([&](const ReadTxn& txn) {
-    if (const auto source = load_source(txn, blob->number))
+    if (const auto source = first_source(txn, blob->number))
       if (const auto commit = load_commit(txn, source->commit)) time = commit->time;
   });
   Entry entry{node, attr_of(node, FileKind::regular, blob->size, time), kImmutable,

@@ -59,22 +59,22 @@ void CatalogImpl::refresh_ref(NodeId directory, std::string_view name) {
   if (revision && !is_side_name(name)) resolver_->refresh(above->repo, *revision, true);
 }
 
-Result<FileSource> CatalogImpl::source_of(std::uint64_t blob_number) {
-  std::optional<SourceRow> source;
-  std::optional<RepoRow> repo;
-  std::optional<CommitRow> commit;
-  std::string path;
-  store_.read([&](const ReadTxn& txn) {
-    source = load_source(txn, blob_number);
-    if (!source) return;
-    repo = load_repo(txn, source->repo);
-    commit = load_commit(txn, source->commit);
-    path = path_of(txn, source->commit, source->position);
-  });
+Result<std::vector<FileSource>> CatalogImpl::sources_of(std::uint64_t blob_number) {
   const auto blob = store_.blob(blob_number);
-  if (!repo || !commit || !blob || path.empty())
+  std::vector<FileSource> sources;
+  store_.read([&](const ReadTxn& txn) {
+    if (!blob) return;
+    for (const SourceRow& row : load_sources(txn, blob_number)) {
+      const auto repo = load_repo(txn, row.repo);
+      const auto commit = load_commit(txn, row.commit);
+      std::string path = path_of(txn, row.commit, row.position);
+      if (!repo || !commit || path.empty()) continue;
+      sources.push_back({repo->canonical, commit->id, std::move(path), blob->id, blob->size});
+    }
+  });
+  if (sources.empty())
     return fail(Code::not_found, "no repository is known to have blob number {}", blob_number);
-  return FileSource{repo->canonical, commit->id, std::move(path), blob->id, blob->size};
+  return sources;
 }
 
 std::optional<RepoId> CatalogImpl::repo_of(NodeId node) {
@@ -100,7 +100,7 @@ std::optional<RepoId> CatalogImpl::repo_of(NodeId node) {
           number = commit->repo;
         break;
       case NodeKind::blob:
-        if (const auto source = load_source(txn, node.blob_number())) number = source->repo;
+        if (const auto source = first_source(txn, node.blob_number())) number = source->repo;
         break;
       default:
         break;
@@ -113,10 +113,11 @@ std::optional<RepoId> CatalogImpl::repo_of(NodeId node) {
 
 std::string CatalogImpl::describe(NodeId node) {
   if (node.kind() == NodeKind::blob) {
-    const auto source = source_of(node.blob_number());
-    if (!source) return fmt::format("blob number {}", node.blob_number());
-    return fmt::format("{}@{}: {}", source->repo.text(), source->commit.hex().substr(0, 12),
-                       source->path);
+    const auto sources = sources_of(node.blob_number());
+    if (!sources) return fmt::format("blob number {}", node.blob_number());
+    const FileSource& source = sources->front();
+    return fmt::format("{}@{}: {}", source.repo.text(), source.commit.hex().substr(0, 12),
+                       source.path);
   }
   const auto repo = repo_of(node);
   if (!repo) return fmt::format("node {:#x}", node.value);
@@ -169,7 +170,9 @@ class Handle final : public Catalog {
   void refresh_ref(NodeId directory, std::string_view name) override {
     impl_->refresh_ref(directory, name);
   }
-  Result<FileSource> source_of(std::uint64_t number) override { return impl_->source_of(number); }
+  Result<std::vector<FileSource>> sources_of(std::uint64_t number) override {
+    return impl_->sources_of(number);
+  }
   std::string describe(NodeId node) override { return impl_->describe(node); }
   std::optional<RepoId> repo_of(NodeId node) override { return impl_->repo_of(node); }
   Usage usage() const override { return impl_->usage(); }

@@ -29,7 +29,7 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
             Done<std::vector<DirItem>> done) override;
   Result<std::string> read_text(NodeId node) override;
   void refresh_ref(NodeId directory, std::string_view name) override;
-  Result<FileSource> source_of(std::uint64_t blob_number) override;
+  Result<std::vector<FileSource>> sources_of(std::uint64_t blob_number) override;
   std::string describe(NodeId node) override;
   std::optional<RepoId> repo_of(NodeId node) override;
   Usage usage() const override;

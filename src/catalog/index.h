@@ -81,7 +81,11 @@ std::optional<Position> find_entry(const ReadTxn& txn, CommitNumber commit, Posi
                                    std::string_view name);
 std::optional<std::uint64_t> find_repo_blob(const ReadTxn& txn, RepoNumber repo,
                                             std::string_view hex);
-std::optional<SourceRow> load_source(const ReadTxn& txn, std::uint64_t blob);
+// The first place that had the blob: its time and its repository do not change later.
+std::optional<SourceRow> first_source(const ReadTxn& txn, std::uint64_t blob);
+// Where to ask for its bytes, likeliest first: the commit that each repository was heard of last with,
+// the newest knowledge first; then what they had before. At most a few.
+std::vector<SourceRow> load_sources(const ReadTxn& txn, std::uint64_t blob);
 // "dir/file" of a position; empty for the root.
 std::string path_of(const ReadTxn& txn, CommitNumber commit, Position position);
 

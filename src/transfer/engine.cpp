@@ -27,23 +27,24 @@ std::chrono::milliseconds retry_delay(const TransferOptions& options, int failur
 Engine::Engine(TransferOptions options, Origin& origin, const Clock& clock, Metrics& metrics)
     : options_(options), origin_(origin), clock_(clock), metrics_(metrics) {}
 
-void Engine::fetch(std::shared_ptr<Blob> blob, const FileSource& source, ByteRange range,
+void Engine::fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
                    std::stop_token stop, Done<void> done) {
   const auto waiter = std::make_shared<Waiter>();
   waiter->key = key_of(*blob);
-  waiter->span = blocks_of(clip(range, source.size));
+  waiter->span = blocks_of(clip(range, sources.front().size));
   {
     Completions completions;
     std::lock_guard lock(mutex_);
     if (stopping_) return completions.add(std::move(done), fail(Code::cancelled, "shutting down"));
-    if (auto may = check_corrupt(waiter->key.number, source); !may)
+    if (auto may = check_corrupt(waiter->key.number, sources.front()); !may)
       return completions.add(std::move(done), std::move(may));
-    const auto missing = blob->missing(clip(range, source.size));
+    const auto missing = blob->missing(clip(range, sources.front().size));
     if (missing.empty()) return completions.add(std::move(done), {});
     waiter->done = std::move(done);
     waiter->deadline = deadlines_.emplace(clock_.now() + options_.read_deadline, waiter);
     waiters_.insert(waiter);
-    plan(waiter, blob, source, missing);
+    prefer_willing(sources);
+    plan(waiter, blob, sources, missing);
   }
   changed_.notify_all();  // an earlier deadline, perhaps
   if (stop.stop_possible())
@@ -56,7 +57,7 @@ void Engine::fetch(std::shared_ptr<Blob> blob, const FileSource& source, ByteRan
 }
 
 void Engine::plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<Blob>& blob,
-                  const FileSource& source, const std::vector<BlockRun>& missing) {
+                  std::span<const FileSource> sources, const std::vector<BlockRun>& missing) {
   std::shared_ptr<Request> request;
   for (const BlockRun& run : missing) {
     request.reset();
@@ -69,7 +70,7 @@ void Engine::plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<B
         continue;
       }
       if (!request || request->run.count >= options_.blocks_per_request) {
-        request = std::make_shared<Request>(waiter->key, blob, source, block);
+        request = std::make_shared<Request>(waiter->key, blob, sources, block);
         queue_.push_back(request);
       }
       ++request->run.count;
@@ -270,7 +271,8 @@ void Engine::attempt_ended(const std::shared_ptr<Request>& request, Result<void>
     if (result) {
       // Its blocks are on their way to the disk; block_written takes them out of the table.
     } else if (!info(result.error().code).retry_helps || stopping_) {
-      drop(*request, &result.error(), completions);
+      if (stopping_ || !ask_next_source(*request, result.error()))
+        drop(*request, &result.error(), completions);
     } else {
       request->failures = progress ? 1 : request->failures + 1;
       request->last_error = result.error().message;

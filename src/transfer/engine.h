@@ -13,6 +13,8 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -36,17 +38,19 @@ struct Waiter {
 };
 
 struct Request {
-  Request(BlobKey its_key, std::shared_ptr<Blob> its_blob, const FileSource& its_source,
+  Request(BlobKey its_key, std::shared_ptr<Blob> its_blob, std::span<const FileSource> sources,
           BlockIndex first)
       : key(its_key),
         blob(std::move(its_blob)),
-        source(its_source),
+        source(sources.front()),
+        others(sources.begin() + 1, sources.end()),
         run{first, 0},
         position(first * kBlockSize) {}
 
   const BlobKey key;
   const std::shared_ptr<Blob> blob;
   const FileSource source;
+  const std::vector<FileSource> others;  // to be asked when this one refuses for good
   BlockRun run;                    // what it owns
   std::uint64_t position;          // next byte to ask for
   std::vector<std::byte> partial;  // the bytes of the block that `position` stands in, so far
@@ -69,7 +73,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
  public:
   Engine(TransferOptions options, Origin& origin, const Clock& clock, Metrics& metrics);
 
-  void fetch(std::shared_ptr<Blob> blob, const FileSource& source, ByteRange range,
+  void fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
              std::stop_token stop, Done<void> done);
   void note_corrupt(std::uint64_t blob_number);
   TransferEngine::Snapshot snapshot();
@@ -108,7 +112,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   // The rest of this section: with the lock held, except where it says otherwise.
   void plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<Blob>& blob,
-            const FileSource& source, const std::vector<BlockRun>& missing);
+            std::span<const FileSource> sources, const std::vector<BlockRun>& missing);
+  void prefer_willing(std::vector<FileSource>& sources);
+  bool ask_next_source(Request& refused, const Error& why);
   std::pair<Blocks::iterator, Blocks::iterator> range_of(const BlobKey& key, BlockRun run);
   Result<void> check_corrupt(std::uint64_t blob_number, const FileSource& source);
   bool wanted(const Request& request);
@@ -146,6 +152,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
     Instant until{};
   };
   std::map<std::uint64_t, Corrupt> corrupt_;
+  std::map<std::string, Instant> refused_;  // repository and commit: asked last until then
   std::uint64_t buffered_ = 0;  // bytes in memory: of half blocks, and on their way to the disk
   std::size_t writing_ = 0;     // blocks on their way to the disk
   bool stopping_ = false;

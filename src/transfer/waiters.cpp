@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How waits end other than by their last block: deadlines, cancellation, refusal, shutdown.
+// How waits end, or go on, other than by their last block: deadlines, cancellation, refusal, shutdown.
+#include <algorithm>
+
 #include "engine.h"
 
 namespace hffs::transfer {
 namespace {
 
 constexpr std::chrono::seconds kCorruptPause{60};
+constexpr std::chrono::minutes kRefusedPause{5};
 // The timer looks again at least so often.
 constexpr std::chrono::hours kLongestSleep{1};
+
+std::string name_of(const FileSource& source) {
+  return source.repo.layout() + '@' + source.commit.hex();
+}
 
 }  // namespace
 
@@ -59,6 +66,32 @@ Result<void> Engine::check_corrupt(std::uint64_t blob_number, const FileSource& 
   return fail(Code::corrupt,
               "{} of {} came with wrong bytes {} times in a row; not fetched again for a minute",
               source.path, source.repo.text(), bad->second.times);
+}
+
+void Engine::prefer_willing(std::vector<FileSource>& sources) {
+  if (refused_.empty()) return;
+  const Instant now = clock_.now();
+  std::erase_if(refused_, [&](const auto& item) { return item.second <= now; });
+  std::ranges::stable_partition(
+      sources, [&](const FileSource& source) { return !refused_.contains(name_of(source)); });
+}
+
+// What the refused request owns goes to another one, for the next source, if there is one.
+bool Engine::ask_next_source(Request& refused, const Error& why) {
+  if (why.code == Code::cancelled || why.code == Code::offline) return false;
+  if (refused.others.empty()) return false;
+  refused_[name_of(refused.source)] = clock_.now() + kRefusedPause;
+  auto next = std::make_shared<Request>(refused.key, refused.blob, refused.others,
+                                        refused.run.first);
+  next->run = refused.run;
+  next->position = refused.position;
+  next->partial = std::exchange(refused.partial, {});
+  for (auto [entry, end] = range_of(refused.key, refused.run); entry != end; ++entry)
+    if (entry->second.owner.get() == &refused) entry->second.owner = next;
+  log(Level::info, "transfer", "{} of {}: {}; asking {}", refused.source.path,
+      refused.source.repo.text(), why.message, next->source.repo.text());
+  queue_.push_back(std::move(next));
+  return true;
 }
 
 TransferEngine::Snapshot Engine::snapshot() {

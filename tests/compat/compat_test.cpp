@@ -126,9 +126,10 @@ TEST_F(FrozenStore, TheCatalogKnowsWhatItKnew) {
   EXPECT_EQ(catalog_->read_link(walk(commit + "/config.json")).value_or(""), "../../blobs/" + kConfigHash);
   EXPECT_EQ(catalog_->read_link(walk(commit + "/sub/weights.bin")).value_or(""),
             "../../../blobs/" + kWeightsHash);
-  const auto source = catalog_->source_of(walk("models--acme--tiny/blobs/" + kWeightsHash).blob_number());
-  ASSERT_TRUE(source) << source.error().message;
-  EXPECT_EQ(source->path, "sub/weights.bin");
+  const auto sources =
+      catalog_->sources_of(walk("models--acme--tiny/blobs/" + kWeightsHash).blob_number());
+  ASSERT_TRUE(sources) << sources.error().message;
+  EXPECT_EQ(sources->front().path, "sub/weights.bin");
   EXPECT_EQ(catalog_->usage().files, 4u);
 }
 

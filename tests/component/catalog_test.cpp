@@ -300,11 +300,37 @@ TEST_F(CatalogTest, SourceOfABlob) {
   ASSERT_TRUE(walk("models--acme--tiny/snapshots/" + kCommitA + "/config.json"));
   const auto blob = walk("models--acme--tiny/blobs/" + std::string(40, '2'));
   ASSERT_TRUE(blob);
-  const auto source = catalog_->source_of(blob->node.blob_number());
-  ASSERT_TRUE(source);
-  EXPECT_EQ(source->path, "sub/deep/x.bin");
-  EXPECT_EQ(source->commit.hex(), kCommitA);
-  EXPECT_EQ(source->size, 5'000'000u);
+  const auto sources = catalog_->sources_of(blob->node.blob_number());
+  ASSERT_TRUE(sources);
+  ASSERT_EQ(sources->size(), 1u);
+  EXPECT_EQ(sources->front().path, "sub/deep/x.bin");
+  EXPECT_EQ(sources->front().commit.hex(), kCommitA);
+  EXPECT_EQ(sources->front().size, 5'000'000u);
+}
+
+TEST_F(CatalogTest, ABlobCanBeHadFromEveryRepositoryAndCommitThatHasIt) {
+  const std::string hex(40, '1'), later(40, 'e');
+  auto& tiny = origin_.repos["acme/tiny"];
+  tiny.trees[later] = {file("renamed.json", '1')};
+  origin_.repos["acme/other"] = {.refs = {{"main", kCommitB}},
+                                 .trees = {{kCommitB, {file("same.json", '1')}}}};
+  ASSERT_TRUE(walk("models--acme--tiny/snapshots/" + kCommitA + "/config.json"));
+  const auto time = walk("models--acme--tiny/blobs/" + hex)->attr.modified;
+  ASSERT_TRUE(walk("models--acme--other/snapshots/" + kCommitB + "/same.json"));
+  ASSERT_TRUE(walk("models--acme--tiny/snapshots/" + later + "/renamed.json"));
+  const auto blob = walk("models--acme--tiny/blobs/" + hex);
+  ASSERT_TRUE(blob);
+  reopen();
+  const auto sources = catalog_->sources_of(blob->node.blob_number());
+  ASSERT_TRUE(sources);
+  std::vector<std::string> places;
+  for (const auto& source : *sources)
+    places.push_back(source.repo.text() + '@' + source.commit.hex().substr(0, 1) + ' ' +
+                     source.path);
+  EXPECT_EQ(places, (std::vector<std::string>{"acme/tiny@e renamed.json",
+                                              "acme/other@b same.json",
+                                              "acme/tiny@a config.json"}));
+  EXPECT_EQ(blob->attr.modified, time);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -107,6 +108,7 @@ class RangeOrigin final : public Origin {
     bool late_handle = false;           // fetch_range() returns only after before_handle()
   };
   std::function<Plan(int attempt, ByteRange range)> plan = [](int, ByteRange) { return Plan{}; };
+  std::map<std::string, Code> refusals;  // by repository: it answers nothing else
   std::function<void()> before_handle;
   void let_go() {
     std::lock_guard lock(mutex_);
@@ -133,7 +135,9 @@ class RangeOrigin final : public Origin {
     EXPECT_GT(range.size, 0u);
     EXPECT_LE(range.end(), file.size);
     asked_.push_back(range);
-    const Plan its = plan(attempts++, range);
+    Plan its = plan(attempts++, range);
+    if (const auto refusal = refusals.find(file.repo.text()); refusal != refusals.end())
+      its = {.cut_after = 0, .error = Error{refusal->second, "refused", {}}};
     threads_.emplace_back([this, its, range, sink, fetch, size = file.size] {
       serve(its, range, size, *sink, *fetch);
     });

@@ -35,14 +35,17 @@ class TransferTest : public testing::Test {
   }
   Result<void> fetch(ByteRange range, std::stop_token stop = {}) {
     return wait_for<void>(
-        [&](Done<void> done) { engine_->fetch(blob_, source_, range, stop, std::move(done)); });
+        [&](Done<void> done) { engine_->fetch(blob_, sources_, range, stop, std::move(done)); });
   }
 
   Metrics metrics_;
   RangeOrigin origin_;
   std::shared_ptr<MemoryBlob> blob_ = std::make_shared<MemoryBlob>(kSize);
-  FileSource source_{*RepoId::parse(RepoType::model, "a/b"), *CommitId::parse(std::string(40, 'c')),
-                     "x.bin", *BlobId::parse(std::string(64, 'a')), kSize};
+  static FileSource source(const std::string& repo) {
+    return {*RepoId::parse(RepoType::model, repo), *CommitId::parse(std::string(40, 'c')), "x.bin",
+            *BlobId::parse(std::string(64, 'a')), kSize};
+  }
+  std::vector<FileSource> sources_{source("a/b")};
   std::shared_ptr<transfer::Engine> engine_;
 };
 

@@ -38,7 +38,7 @@ TEST_F(TransferFaults, ABreakBehindTheLastByteCostsNothing) {
   };
   start();
   std::atomic<bool> done = false;
-  engine_->fetch(blob_, source_, {0, kBlockSize}, {}, [&](Result<void> result) {
+  engine_->fetch(blob_, sources_, {0, kBlockSize}, {}, [&](Result<void> result) {
     EXPECT_TRUE(result);
     done = true;
   });
@@ -99,9 +99,9 @@ TEST_F(TransferFaults, OneBlockOfAnOriginThatIgnoresRangesBringsAllBlocks) {
   start({.blocks_per_request = 1});
   std::atomic<int> here = 0;
   const auto count = [&](Result<void> result) { here += bool(result); };
-  engine_->fetch(blob_, source_, {5 * kBlockSize, 1}, {}, count);
+  engine_->fetch(blob_, sources_, {5 * kBlockSize, 1}, {}, count);
   EXPECT_TRUE(eventually([&] { return origin_.delivered >= kBlockSize; }));
-  engine_->fetch(blob_, source_, {9 * kBlockSize, 1}, {}, count);
+  engine_->fetch(blob_, sources_, {9 * kBlockSize, 1}, {}, count);
   EXPECT_TRUE(fetch({0, 1}));  // as it comes
   origin_.let_go();
   EXPECT_TRUE(eventually([&] { return here == 2 && blob_->readable({0, kSize}); }));
@@ -142,7 +142,7 @@ TEST_F(TransferFaults, ABufferSmallerThanTheHalfBlocksDoesNotDeadlock) {
   start({.blocks_per_request = 1, .buffer_bytes = 1, .requests_in_flight = 11});
   std::atomic<int> here = 0;
   for (BlockIndex block = 0; block < 11; ++block)
-    engine_->fetch(blob_, source_, bytes_of(block, kSize), {},
+    engine_->fetch(blob_, sources_, bytes_of(block, kSize), {},
                    [&](Result<void> result) { here += bool(result); });
   EXPECT_TRUE(eventually([&] { return here == 11; }));
 }
@@ -150,9 +150,9 @@ TEST_F(TransferFaults, ABufferSmallerThanTheHalfBlocksDoesNotDeadlock) {
 TEST_F(TransferFaults, ACompletionMayCallBack) {
   start();
   std::atomic<bool> done = false;
-  engine_->fetch(blob_, source_, {0, 1}, {}, [&](Result<void>) {
+  engine_->fetch(blob_, sources_, {0, 1}, {}, [&](Result<void>) {
     EXPECT_EQ(engine_->snapshot().waiters, 0u);
-    engine_->fetch(blob_, source_, {kBlockSize, 1}, {}, [&](auto) { done = true; });
+    engine_->fetch(blob_, sources_, {kBlockSize, 1}, {}, [&](auto) { done = true; });
   });
   EXPECT_TRUE(eventually([&] { return bool(done); }));
 }
@@ -201,7 +201,7 @@ TEST_F(TransferFaults, Storm) {
           const ByteRange range{random() % kSize, 1 + random() % (3 * kBlockSize)};
           std::stop_source stop;
           auto once = std::make_shared<std::atomic<int>>(0);
-          engine_->fetch(blob_, source_, range, stop.get_token(), [&, once, range](auto result) {
+          engine_->fetch(blob_, sources_, range, stop.get_token(), [&, once, range](auto result) {
             EXPECT_EQ(++*once, 1);
             EXPECT_TRUE(!result || blob_->readable(range));
             ++heard;

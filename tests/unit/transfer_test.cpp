@@ -40,7 +40,7 @@ TEST_F(TransferTest, ManyWaitersOneFetch) {
   start();
   std::atomic<int> left = 64;
   for (int i = 0; i < 64; ++i)
-    engine_->fetch(blob_, source_, {0, kSize}, {}, [&](Result<void> result) {
+    engine_->fetch(blob_, sources_, {0, kSize}, {}, [&](Result<void> result) {
       EXPECT_TRUE(result);
       --left;
     });
@@ -75,6 +75,36 @@ TEST_F(TransferTest, APermanentRefusalEndsAtOnce) {
   // The next one asks again.
   origin_.plan = [](int, ByteRange) { return RangeOrigin::Plan{}; };
   EXPECT_TRUE(fetch({0, 1}));
+}
+
+TEST_F(TransferTest, WhoRefusesForGoodGivesWayToTheNextSource) {
+  sources_ = {source("gone/x"), source("gated/x"), source("a/b")};
+  origin_.refusals = {{"gone/x", Code::not_found}, {"gated/x", Code::denied}};
+  start({.blocks_per_request = 1});
+  ASSERT_TRUE(fetch({0, 3 * kBlockSize}));
+  EXPECT_TRUE(blob_->right({0, 3 * kBlockSize}));
+  // From now on the one that gives is asked first.
+  const int before = origin_.attempts;
+  ASSERT_TRUE(fetch({5 * kBlockSize, 2 * kBlockSize}));
+  EXPECT_EQ(origin_.attempts, before + 2);
+  // Where all refuse the reader hears it.
+  origin_.refusals["a/b"] = Code::not_found;
+  const auto result = fetch({8 * kBlockSize, 1});
+  ASSERT_FALSE(result);
+  EXPECT_TRUE(result.error().code == Code::not_found || result.error().code == Code::denied);
+}
+
+TEST_F(TransferTest, ManyReadersOfRefusedBlocksAllGetThem) {
+  sources_ = {source("gone/x"), source("a/b")};
+  origin_.refusals = {{"gone/x", Code::not_found}};
+  start({.blocks_per_request = 1});
+  std::atomic<int> here = 0;
+  constexpr int kReaders = 60;
+  for (int i = 0; i < kReaders; ++i)
+    engine_->fetch(blob_, sources_, bytes_of(BlockIndex(i % 11), kSize), {},
+                   [&](Result<void> result) { here += result ? 1 : 1'000; });
+  EXPECT_TRUE(eventually([&] { return here >= kReaders; }));
+  EXPECT_EQ(here, kReaders);
 }
 
 TEST_F(TransferTest, TheDeadlineIsTheWaiters) {
@@ -119,7 +149,7 @@ TEST_F(TransferTest, AnOriginThatIgnoresRangesIsStreamedOnce) {
   start({.blocks_per_request = 1});
   std::atomic<int> left = 11;
   for (BlockIndex block = 0; block < 11; ++block)
-    engine_->fetch(blob_, source_, bytes_of(block, kSize), {}, [&](Result<void> result) {
+    engine_->fetch(blob_, sources_, bytes_of(block, kSize), {}, [&](Result<void> result) {
       EXPECT_TRUE(result) << result.error().message;
       --left;
     });
@@ -133,7 +163,7 @@ TEST_F(TransferTest, ArrivingDataWaitsForTheDisk) {
   blob_->hold = true;
   start({.blocks_per_request = 16, .buffer_bytes = 3 * kBlockSize, .requests_in_flight = 1});
   std::atomic<bool> done = false;
-  engine_->fetch(blob_, source_, {0, kSize}, {}, [&](Result<void> result) {
+  engine_->fetch(blob_, sources_, {0, kSize}, {}, [&](Result<void> result) {
     EXPECT_TRUE(result);
     done = true;
   });
@@ -167,7 +197,7 @@ TEST_F(TransferTest, StoppingCompletesEveryWaiter) {
   start();
   std::atomic<int> cancelled = 0;
   for (int i = 0; i < 20; ++i)
-    engine_->fetch(blob_, source_, bytes_of(BlockIndex(i % 11), kSize), {},
+    engine_->fetch(blob_, sources_, bytes_of(BlockIndex(i % 11), kSize), {},
                    [&](Result<void> result) {
                      if (!result && result.error().code == Code::cancelled) ++cancelled;
                    });
@@ -188,7 +218,7 @@ TEST_F(TransferTest, AWaiterHearsWhenItsOwnBlocksAreThere) {
   origin_.plan = [](int, ByteRange) { return RangeOrigin::Plan{.stall_after = 2'500'000}; };
   start();
   std::atomic<bool> all = false;
-  engine_->fetch(blob_, source_, {0, 4 * kBlockSize}, {}, [&](auto) { all = true; });
+  engine_->fetch(blob_, sources_, {0, 4 * kBlockSize}, {}, [&](auto) { all = true; });
   EXPECT_TRUE(fetch({kBlockSize, 1}));
   EXPECT_FALSE(all);
   EXPECT_EQ(origin_.attempts, 1);
@@ -202,7 +232,7 @@ TEST_F(TransferTest, DemandWaitsInTurnAndLeavesTheQueueWhenNobodyWantsIt) {
   std::stop_source stop;
   std::atomic<int> here = 0, cancelled = 0;
   for (BlockIndex block = 0; block < 5; ++block)
-    engine_->fetch(blob_, source_, bytes_of(block, kSize),
+    engine_->fetch(blob_, sources_, bytes_of(block, kSize),
                    block == 3 ? stop.get_token() : std::stop_token(),
                    [&](Result<void> result) { ++(result ? here : cancelled); });
   EXPECT_EQ(origin_.attempts, 2);
@@ -221,9 +251,9 @@ TEST_F(TransferTest, OneWaiterOfABlockCanGoWithoutTheOther) {
   start();
   std::stop_source stop;
   std::atomic<int> here = 0;
-  engine_->fetch(blob_, source_, {0, 1}, stop.get_token(),
+  engine_->fetch(blob_, sources_, {0, 1}, stop.get_token(),
                  [&](Result<void> result) { EXPECT_FALSE(result); });
-  engine_->fetch(blob_, source_, {0, 1}, {}, [&](Result<void> result) { here += bool(result); });
+  engine_->fetch(blob_, sources_, {0, 1}, {}, [&](Result<void> result) { here += bool(result); });
   stop.request_stop();
   origin_.let_go();
   EXPECT_TRUE(eventually([&] { return here == 1; }));
@@ -238,7 +268,7 @@ TEST_F(TransferTest, ARefusalEndsOnlyThoseWhoWaitForTheRefusedBlocks) {
   };
   start({.blocks_per_request = 1});
   std::atomic<bool> refused = false;
-  engine_->fetch(blob_, source_, {0, 2 * kBlockSize}, {}, [&](Result<void> result) {
+  engine_->fetch(blob_, sources_, {0, 2 * kBlockSize}, {}, [&](Result<void> result) {
     EXPECT_EQ(result.error().code, Code::denied);
     refused = true;
   });
