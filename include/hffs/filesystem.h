@@ -84,7 +84,8 @@ class FileSystem {
   virtual Result<void> remove(const Caller& caller, NodeId parent, std::string_view name,
                               bool directory) = 0;
   virtual void rename(const Caller& caller, NodeId from, std::string_view name, NodeId to,
-                      std::string_view new_name, unsigned flags, Done<void> done) = 0;
+                      std::string_view new_name, unsigned flags, Done<void> done,
+                      std::stop_token stop = {}) = 0;
 
   virtual struct statvfs space() = 0;
 };

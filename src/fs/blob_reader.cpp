@@ -2,14 +2,31 @@
 #include "blob_reader.h"
 
 #include <mutex>
+#include <optional>
+
+#include "hffs/clock.h"
 
 namespace hffs::fs {
 namespace {
 
 // Bytes that came may be gone again (the disk is full and memory is short).
 constexpr int kMostFetches = 4;
-// How often the index is waited for until a blob whose bytes were wrong has its next incarnation.
-constexpr int kMostRenewals = 1'000;
+// How long the index is waited for until a blob whose bytes were wrong has its next incarnation: a
+// matter of milliseconds, unless the disk does not take it.
+constexpr std::chrono::seconds kLongestRenewal{10};
+
+// What read() may answer: that the origin has lost what the tree names is no ENOENT of the file.
+Error as_read_error(Error error) {
+  switch (error.code) {
+    case Code::cancelled:
+    case Code::denied:
+    case Code::needs_login:
+      return error;
+    default:
+      if (info(error.code).errno_value != EIO) error.code = Code::unreachable;
+      return error;
+  }
+}
 
 Result<std::vector<std::byte>> read_now(const Blob& blob, ByteRange range) {
   std::vector<std::byte> bytes(range.size);
@@ -28,7 +45,8 @@ struct BlobReader::Wait {
   ByteRange range;
   std::stop_token stop;
   Done<std::vector<std::byte>> done;
-  int fetches = 0, renewals = 0;
+  int fetches = 0;
+  std::optional<Instant> renewing_since;
 };
 
 Result<std::shared_ptr<Blob>> BlobReader::open_now(NodeId node) {
@@ -130,10 +148,15 @@ void BlobReader::go_on(std::shared_ptr<Wait> wait) {
   auto blob = renew(wait->node);
   if (!blob) return finish(wait, fail(blob));
   wait->blob = std::move(*blob);
-  if (!wait->blob->superseded()) return go_on(std::move(wait));
+  if (!wait->blob->superseded()) {
+    wait->renewing_since.reset();
+    return go_on(std::move(wait));
+  }
   // Its next incarnation is not in the index yet.
-  if (++wait->renewals > kMostRenewals)
+  const Instant now = system_clock().now();
+  if (now - wait->renewing_since.value_or(now) > kLongestRenewal)
     return finish(wait, fail(Code::corrupt, "its bytes were wrong, and cannot be put aside"));
+  if (!wait->renewing_since) wait->renewing_since = now;
   store_.write([](WriteTxn&) {},
                [this, wait](Result<void>) { go_on(wait); });
 }
@@ -149,10 +172,13 @@ void BlobReader::arrived(std::shared_ptr<Wait> wait, Result<void> fetched) {
 
 // Who asked may be gone as soon as it has its answer: that is the last thing here.
 void BlobReader::finish(const std::shared_ptr<Wait>& wait, Result<void> ready) {
-  metrics_.add(Metric::reads_waiting, -1);
   Result<std::vector<std::byte>> bytes = ready ? read_now(*wait->blob, wait->range) : fail(ready);
+  // Found wrong between the last look and the read.
+  if (ready && !bytes && wait->blob->superseded() && !wait->blob->readable(wait->range))
+    return go_on(wait);
+  metrics_.add(Metric::reads_waiting, -1);
   if (!bytes && bytes.error().code != Code::cancelled)
-    bytes = fail(std::move(bytes.error()).during(catalog_.describe(wait->node)));
+    bytes = fail(as_read_error(std::move(bytes.error()).during(catalog_.describe(wait->node))));
   wait->done(std::move(bytes));
 }
 

@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 
 #include "filesystem_impl.h"
+#include "parked.h"
 
 namespace hffs::fs {
 namespace {
@@ -75,7 +76,8 @@ Result<void> FileSystemImpl::remove(const Caller& caller, NodeId parent, std::st
 }
 
 void FileSystemImpl::rename(const Caller& caller, NodeId from, std::string_view name, NodeId to,
-                            std::string_view new_name, unsigned flags, Done<void> done) {
+                            std::string_view new_name, unsigned flags, Done<void> done,
+                            std::stop_token stop) {
   if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0)
     return done(fail(Code::invalid, "not possible in the overlay"));
   const bool replace = (flags & RENAME_NOREPLACE) == 0;
@@ -92,7 +94,8 @@ void FileSystemImpl::rename(const Caller& caller, NodeId from, std::string_view 
     case Rule::refused:
       return done(refused(new_name));
     case Rule::blob:
-      return rename_to_blob(caller, from, name, to, new_name, replace, std::move(done));
+      return rename_to_blob(caller, from, name, to, new_name, replace, std::move(done),
+                            std::move(stop));
     case Rule::absorbed: {
       auto removed = overlay_->remove(caller.uid, from, name, false);
       if (removed) refresh_ref(to, new_name);
@@ -112,7 +115,7 @@ void FileSystemImpl::rename(const Caller& caller, NodeId from, std::string_view 
 
 void FileSystemImpl::rename_to_blob(const Caller& caller, NodeId from, std::string_view name,
                                     NodeId to, std::string_view new_name, bool replace,
-                                    Done<void> done) {
+                                    Done<void> done, std::stop_token stop) {
   auto known = [overlay = overlay_, &store = store_, user = caller.uid, from,
                 name = std::string(name), blob_name = std::string(new_name), replace,
                 done = std::move(done)](Result<Entry> entry) mutable {
@@ -134,7 +137,7 @@ void FileSystemImpl::rename_to_blob(const Caller& caller, NodeId from, std::stri
     };
     store.import_file(entry->node.blob_number(), content->path, std::move(settled));
   };
-  catalog_.lookup(caller, to, new_name, std::move(known));
+  catalog_.lookup(caller, to, new_name, Parked<Entry>::wrap(std::move(stop), std::move(known)));
 }
 
 }  // namespace hffs::fs

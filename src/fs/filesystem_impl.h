@@ -49,7 +49,8 @@ class FileSystemImpl final : public FileSystem {
   Result<void> remove(const Caller& caller, NodeId parent, std::string_view name,
                       bool directory) override;
   void rename(const Caller& caller, NodeId from, std::string_view name, NodeId to,
-              std::string_view new_name, unsigned flags, Done<void> done) override;
+              std::string_view new_name, unsigned flags, Done<void> done,
+              std::stop_token stop) override;
 
   struct statvfs space() override;
 
@@ -75,7 +76,8 @@ class FileSystemImpl final : public FileSystem {
   Result<Entry> make(const Caller& caller, NodeId parent, std::string_view name, FileKind kind,
                      std::uint32_t mode, std::string_view target);
   void rename_to_blob(const Caller& caller, NodeId from, std::string_view name, NodeId to,
-                      std::string_view new_name, bool replace, Done<void> done);
+                      std::string_view new_name, bool replace, Done<void> done,
+                      std::stop_token stop);
   void refresh_ref(NodeId directory, std::string_view name);
 
   const FileSystemOptions options_;

@@ -98,11 +98,9 @@ void mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode)
                                    to_caller(request), node_of(parent), name, mode));
 }
 
-void mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t) {
-  Reply reply(request, "mknod");
-  if (!S_ISREG(mode)) return reply.code(EPERM);
-  give_entry(std::move(reply), Session::of(request).files.make_file(
-                                   to_caller(request), node_of(parent), name, mode));
+// Files come by CREATE, which opens them too: a write to a ref lives as long as it is open.
+void mknod(fuse_req_t request, fuse_ino_t, const char*, mode_t, dev_t) {
+  Reply(request, "mknod").code(EPERM);
 }
 
 void symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
@@ -127,17 +125,18 @@ void rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
                                                                    node_of(parent), name, true));
 }
 
-// Parked for the end of the session's sake; an import under way cannot be stopped.
+// An import under way cannot be stopped; the way to it can.
 void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
             const char* new_name, unsigned flags) {
   Session& session = Session::of(request);
   Reply reply(request, "rename");
   const Caller caller = to_caller(request);
-  (void)reply.park(Signals::deadly);
+  const std::stop_token stop = reply.park(Signals::deadly);
   session.files.rename(caller, node_of(parent), name, node_of(new_parent), new_name, flags,
                        [reply = std::move(reply)](Result<void> result) mutable {
                          give_nothing(std::move(reply), result);
-                       });
+                       },
+                       stop);
 }
 
 fuse_file_info to_file_info(const fuse_file_info& asked, const Opened& opened) {

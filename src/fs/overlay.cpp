@@ -54,11 +54,29 @@ void Overlay::load() {
         node.size = found->size;
         node.row.modified = found->modified;
       }
-      state->used[node.row.user] += node.size;
     }
-    state->tree.insert(std::move(node));
+    add_node(*state, std::move(node));
   }
-  metrics_.add(Metric::overlay_nodes, static_cast<std::int64_t>(state->tree.size()));
+}
+
+OverlayNode& Overlay::add_node(State& state, OverlayNode node) {
+  state.used[node.row.user] += kNodeBytes + node.size;
+  metrics_.add(Metric::overlay_nodes);
+  return state.tree.insert(std::move(node));
+}
+
+void Overlay::drop_node(State& state, const OverlayNode& node) {
+  state.used[node.row.user] -= kNodeBytes + node.size;
+  metrics_.add(Metric::overlay_nodes, -1);
+  state.tree.erase(node.row.number);
+}
+
+Result<void> Overlay::check_limit(const State& state, uid_t user, std::uint64_t more) const {
+  const auto found = state.used.find(user);
+  const std::uint64_t used = found == state.used.end() ? 0 : found->second;
+  if (more <= limit_ && used <= limit_ - more) return {};
+  return fail(Code::no_space, "user {} has {} bytes in the overlay; the limit is {}", user, used,
+              limit_);
 }
 
 void Overlay::remove_orphans() {

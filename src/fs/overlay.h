@@ -21,6 +21,9 @@
 
 namespace hffs::fs {
 
+// What a name costs in memory and in the index, roundly.
+inline constexpr std::uint64_t kNodeBytes = 4'096;
+
 class Overlay {
  public:
   // Reads the rows and removes data files that no row names.
@@ -108,6 +111,10 @@ class Overlay {
   Result<Entry> make_locked(State& state, const Caller& caller, const New& what,
                             std::uint64_t number, std::shared_ptr<DataFile> data);
   Result<void> check_replace(State& state, const OverlayNode& node, OverlayNode* target);
+  // Every node counts against its user's limit, its bytes too.
+  OverlayNode& add_node(State& state, OverlayNode node);
+  void drop_node(State& state, const OverlayNode& node);
+  Result<void> check_limit(const State& state, uid_t user, std::uint64_t more) const;
   Result<void> resize(State& state, OverlayNode& node, std::uint64_t size);
   void settle_size(NodeId node);
   Leftover take_out(State& state, OverlayNode& node);

@@ -44,36 +44,35 @@ Result<Entry> Overlay::make_locked(State& state, const Caller& caller, const New
     const OverlayNode* parent = state.tree.find(what.directory.payload());
     if (parent == nullptr || !parent->named) return fail(Code::not_found, "the directory was removed");
   }
-  OverlayNode& node = state.tree.insert({.row = {.number = number,
-                                                 .user = caller.uid,
-                                                 .group = caller.gid,
-                                                 .kind = what.kind,
-                                                 .territory = what.territory,
-                                                 .mode = what.mode & 07777,
-                                                 .modified = clock_.wall(),
-                                                 .parent = what.directory,
-                                                 .name = std::string(what.name),
-                                                 .target = std::string(what.target)},
-                                         .data = std::move(data)});
+  if (auto room = check_limit(state, caller.uid, kNodeBytes); !room) return fail(room);
+  OverlayNode& node = add_node(state, {.row = {.number = number,
+                                               .user = caller.uid,
+                                               .group = caller.gid,
+                                               .kind = what.kind,
+                                               .territory = what.territory,
+                                               .mode = what.mode & 07777,
+                                               .modified = clock_.wall(),
+                                               .parent = what.directory,
+                                               .name = std::string(what.name),
+                                               .target = std::string(what.target)},
+                                       .data = std::move(data)});
   rows_.put(node.row);
-  metrics_.add(Metric::overlay_nodes);
   return entry_of(node);
 }
 
 Entry Overlay::make_absorbing(const Caller& caller, NodeId directory, std::string_view name) {
   auto state = state_.lock();
   const std::uint64_t number = state->next_number++;
-  const OverlayNode& node = state->tree.insert({.row = {.number = number,
-                                                        .user = caller.uid,
-                                                        .group = caller.gid,
-                                                        .territory = Territory::refs,
-                                                        .mode = 0644,
-                                                        .modified = clock_.wall(),
-                                                        .parent = directory,
-                                                        .name = std::string(name)},
-                                                .data = {},
-                                                .named = false});
-  metrics_.add(Metric::overlay_nodes);
+  const OverlayNode& node = add_node(*state, {.row = {.number = number,
+                                                      .user = caller.uid,
+                                                      .group = caller.gid,
+                                                      .territory = Territory::refs,
+                                                      .mode = 0644,
+                                                      .modified = clock_.wall(),
+                                                      .parent = directory,
+                                                      .name = std::string(name)},
+                                              .data = {},
+                                              .named = false});
   Entry entry = entry_of(node);
   entry.attr.links = 1;
   return entry;
@@ -82,13 +81,8 @@ Entry Overlay::make_absorbing(const Caller& caller, NodeId directory, std::strin
 // Takes a node's name; the node itself too unless it is open. Its row is the caller's.
 Overlay::Leftover Overlay::take_out(State& state, OverlayNode& node) {
   Leftover left{node.data};
-  const std::uint64_t number = node.row.number;
   state.tree.take_name(node);
-  if (node.opens == 0) {
-    state.used[node.row.user] -= node.size;
-    state.tree.erase(number);
-    metrics_.add(Metric::overlay_nodes, -1);
-  }
+  if (node.opens == 0) drop_node(state, node);
   return left;
 }
 

@@ -17,10 +17,9 @@ std::unexpected<Error> gone() {
 // Counts before the bytes are written, so that two writers cannot both take the last of the quota.
 Result<void> Overlay::resize(State& state, OverlayNode& node, std::uint64_t size) {
   if (size > kLargestFile) return fail(Code::invalid, "too large");
+  if (size > node.size)
+    if (auto room = check_limit(state, node.row.user, size - node.size); !room) return room;
   std::uint64_t& used = state.used[node.row.user];
-  if (size > node.size && used + (size - node.size) > limit_)
-    return fail(Code::no_space, "user {} has {} bytes in the overlay; the limit is {}",
-                node.row.user, used, limit_);
   used = used - node.size + size;
   node.size = size;
   return {};
@@ -76,9 +75,7 @@ std::optional<Overlay::Absorbed> Overlay::close_file(NodeId node) {
     if (found->opens > 0) --found->opens;
     if (found->opens == 0 && !found->named) {
       if (!data) absorbed = {found->row.parent, found->row.name};
-      state->used[found->row.user] -= found->size;
-      state->tree.erase(node.payload());
-      metrics_.add(Metric::overlay_nodes, -1);
+      drop_node(*state, *found);
     }
   }
   if (data) data->close();

@@ -20,26 +20,26 @@ constexpr std::chrono::milliseconds kLong{500};
 
 }  // namespace
 
-bool is_dying(pid_t thread) {
-  if (thread <= 0) return false;
-  if (::kill(thread, 0) != 0 && errno == ESRCH) return true;
+Life find_life(pid_t thread) {
+  if (thread <= 0) return Life::unseen;
+  if (::kill(thread, 0) != 0 && errno == ESRCH) return Life::dying;
   std::ifstream status(fmt::format("/proc/{}/status", thread));
-  if (!status) return true;
+  if (!status) return Life::unseen;
   std::string word;
   while (status >> word) {
     if (word == "State:") {
       char state = 0;
       status >> state;
-      if (state == 'Z' || state == 'X') return true;
+      if (state == 'Z' || state == 'X') return Life::dying;
     } else if (word == "SigPnd:" || word == "ShdPnd:") {
       // The kernel makes every deadly signal a SIGKILL for each thread.
       std::string pending;
       status >> pending;
       if ((std::strtoull(pending.c_str(), nullptr, 16) & (std::uint64_t{1} << (SIGKILL - 1))) != 0)
-        return true;
+        return Life::dying;
     }
   }
-  return false;
+  return Life::alive;
 }
 
 Parking::Parking() : looker_([this] { look_after(); }) {}
@@ -89,8 +89,8 @@ void Parking::interrupt(std::uint64_t number) {
     found->second.interrupted = true;
     if (found->second.signals == Signals::deadly) caller = found->second.caller;
   }
-  // Who cannot be seen (another pid namespace) must not hang.
-  if (caller <= 0 || is_dying(caller)) stop(number);
+  // Who cannot be seen must not hang.
+  if (find_life(caller) != Life::alive) stop(number);
 }
 
 void Parking::clear() {
@@ -115,7 +115,7 @@ void Parking::look_after() {
     if (!old.empty()) {
       held.unlock();
       for (const auto& [number, caller] : old)
-        if (is_dying(caller)) stop(number);
+        if (find_life(caller) == Life::dying) stop(number);
       held = held_.lock();
     }
     if (!held->ending) held.wait_until(look_, system_clock().now() + kPause);

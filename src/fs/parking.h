@@ -65,7 +65,8 @@ class Parking {
   std::thread looker_;
 };
 
-// Whether the thread has ended, or cannot but end; or cannot be seen.
-bool is_dying(pid_t thread);
+// `unseen`: of another pid namespace, hidden from us, or we have no descriptor left to look.
+enum class Life : std::uint8_t { alive, dying, unseen };
+Life find_life(pid_t thread);
 
 }  // namespace hffs::fs
