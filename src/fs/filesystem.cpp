@@ -173,11 +173,16 @@ void FileSystemImpl::list(const Caller& caller, NodeId directory, std::uint64_t 
   if (!mixed) return catalog_.list(caller, directory, cookie, most, std::move(parked));
   auto merge = [overlay = overlay_, user = caller.uid, directory, most,
                 done = std::move(parked)](Result<std::vector<DirItem>> items) mutable {
-    if (!items || items->size() >= most) return done(std::move(items));
+    if (!items) return done(std::move(items));
+    const bool full = items->size() >= most;
+    // A name that is both is listed once, as the caller's own. An empty page would be the end.
+    const auto last = items->empty() ? DirItem{} : items->back();
+    std::erase_if(*items, [&](const DirItem& item) {
+      return overlay->lookup(user, directory, item.name).has_value();
+    });
+    if (full && items->empty()) items->push_back(last);
+    if (full) return done(std::move(items));
     for (DirItem& item : overlay->list(user, directory, 0, most - items->size())) {
-      const bool twice = std::ranges::any_of(
-          *items, [&](const DirItem& other) { return other.name == item.name; });
-      if (twice) continue;
       item.cookie |= kOverlayCookie;
       items->push_back(std::move(item));
     }
