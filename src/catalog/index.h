@@ -27,7 +27,7 @@ using Position = std::uint32_t;  // in a commit's tree; 0 is its root
 struct RepoRow {
   RepoNumber number = 0;
   RepoId id;         // as it was asked for: the directory's name
-  RepoId canonical;  // as the Hub calls it: what requests use
+  RepoId canonical;  // as the Hub calls it: what requests for its content use
   WallTime first_seen{};
 };
 
@@ -83,8 +83,8 @@ std::optional<std::uint64_t> find_repo_blob(const ReadTxn& txn, RepoNumber repo,
                                             std::string_view hex);
 // The first place that had the blob: its time and its repository do not change later.
 std::optional<SourceRow> first_source(const ReadTxn& txn, std::uint64_t blob);
-// Where to ask for its bytes, likeliest first: the commit that each repository was heard of last with,
-// the newest knowledge first; then what they had before. At most a few.
+// Where to ask for its bytes, likeliest first: the commit that each repository was heard of last
+// with, the newest knowledge first; then what they had before. At most a few.
 std::vector<SourceRow> load_sources(const ReadTxn& txn, std::uint64_t blob);
 // "dir/file" of a position; empty for the root.
 std::string path_of(const ReadTxn& txn, CommitNumber commit, Position position);

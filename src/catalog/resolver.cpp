@@ -34,8 +34,8 @@ void Resolver::resolve(const RepoId& repo, const std::string& revision, Done<Res
   if (missing_.knows(key) || missing_.knows(repo.layout()))
     return done(fail(Code::not_found, "{} has no revision '{}'", repo.text(), revision));
   if (!flights_.join(key, std::move(done))) return;
-  const auto known = load_repo_row(store_, repo);
-  origin_.fetch_revision(known ? known->canonical : repo, revision,
+  // By the name asked for: after a rename it may be another repository's by now.
+  origin_.fetch_revision(repo, revision,
                          [self = shared_from_this(), repo, revision, key](auto answer) {
                            self->settle(repo, revision, key, std::move(answer));
                          });

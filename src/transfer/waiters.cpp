@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How waits end, or go on, other than by their last block: deadlines, cancellation, refusal, shutdown.
+// How waits end, or go on, other than by their last block: deadlines, cancellation, refusal,
+// shutdown.
 #include <algorithm>
 
 #include "engine.h"

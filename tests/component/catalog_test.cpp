@@ -89,6 +89,12 @@ class CatalogTest : public testing::Test {
       cookie = items->back().cookie;
     }
   }
+  // Until the ref says so.
+  bool reads(NodeId ref, const std::string& commit) {
+    for (int i = 0; i < 200 && *catalog_->read_text(ref) != commit; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return *catalog_->read_text(ref) == commit;
+  }
   static bool absent(const Result<Entry>& entry) {
     return entry ? entry->node.value == 0 : entry.error().code == Code::not_found;
   }
@@ -187,9 +193,7 @@ TEST_F(CatalogTest, AMovedRefIsServedStaleAndRefreshedBehind) {
   ASSERT_TRUE(ref);
   origin_.repos["acme/tiny"].refs["main"] = kCommitB;
   catalog_->refresh_ref(ref->node, "");
-  for (int i = 0; i < 200 && *catalog_->read_text(ref->node) != kCommitB; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  EXPECT_EQ(*catalog_->read_text(ref->node), kCommitB);
+  EXPECT_TRUE(reads(ref->node, kCommitB));
   EXPECT_EQ(walk("models--acme--tiny/refs/main")->node, ref->node);
 }
 
@@ -331,6 +335,18 @@ TEST_F(CatalogTest, ABlobCanBeHadFromEveryRepositoryAndCommitThatHasIt) {
                                               "acme/other@b same.json",
                                               "acme/tiny@a config.json"}));
   EXPECT_EQ(blob->attr.modified, time);
+}
+
+TEST_F(CatalogTest, AnOldNameThatIsGivenAwayIsItsNewOwners) {
+  origin_.repos["old/name"] = {.refs = {{"main", kCommitA}}, .canonical = "acme/tiny"};
+  const auto ref = walk("models--old--name/refs/main");
+  ASSERT_TRUE(ref);
+  EXPECT_EQ(*catalog_->read_text(ref->node), kCommitA);
+  const std::string other(40, 'e');
+  origin_.repos["old/name"] = {.refs = {{"main", other}}, .trees = {{other, {file("new.json")}}}};
+  catalog_->refresh_ref(ref->node, "");
+  EXPECT_TRUE(reads(ref->node, other));
+  EXPECT_TRUE(walk("models--old--name/snapshots/" + other + "/new.json"));
 }
 
 }  // namespace
