@@ -46,6 +46,8 @@ Error as_lookup_error(Error error) {
     case Code::offline:
     case Code::needs_login:
     case Code::corrupt:
+    case Code::invalid:
+    case Code::unsupported:
       log(error.code == Code::offline ? Level::debug : Level::warn, "catalog",
           "a name could not be looked up: {}", error.message);
       error.code = Code::not_found;

@@ -62,7 +62,7 @@ std::uint64_t pointer_size(std::uint32_t depth, std::uint32_t hex_length);
 // A stable id for a path that a commit does not have.
 NodeId absent_node(std::uint64_t commit, std::string_view path, bool directory);
 
-// Lookups that failed because the Hub could not be asked look like absent names (never remembered):
+// Lookups that failed because the Hub could not be asked, or did not like the question, look like absent names (never remembered):
 // `pathlib.exists` and shells raise on EIO. The reason is logged where it happens.
 Error as_lookup_error(Error error);
 

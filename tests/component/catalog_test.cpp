@@ -349,5 +349,19 @@ TEST_F(CatalogTest, AnOldNameThatIsGivenAwayIsItsNewOwners) {
   EXPECT_TRUE(walk("models--old--name/snapshots/" + other + "/new.json"));
 }
 
+TEST_F(CatalogTest, WhateverTheHubAnswersALookupIsAbsenceAtWorst) {
+  Code code = Code::bug;
+  origin_.fault = [&](const std::string&) { return Error{code, "no", {}}; };
+  for (const Code each : {Code::invalid, Code::unsupported, Code::needs_login, Code::timed_out,
+                          Code::rate_limited, Code::offline, Code::corrupt}) {
+    code = each;
+    const auto entry = walk("models--acme--tiny");
+    ASSERT_FALSE(entry);
+    EXPECT_EQ(entry.error().code, Code::not_found) << info(each).name;
+  }
+  origin_.fault = nullptr;
+  EXPECT_TRUE(walk("models--acme--tiny"));
+}
+
 }  // namespace
 }  // namespace hffs
