@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "answers.h"
 
-#include <nlohmann/json.hpp>
-
 #include <cstdio>
 #include <ctime>
+#include <nlohmann/json.hpp>
 #include <set>
 
 namespace hffs::hub {

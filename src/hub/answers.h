@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The Hub's JSON as our types. Untrusted text: bounded in depth and number of values, and every name
-// in it is checked. What is no answer at all is Code::unreachable (a captive portal, a broken
+// The Hub's JSON as our types. Untrusted text: bounded in depth and number of values, and every
+// name in it is checked. What is no answer at all is Code::unreachable (a captive portal, a broken
 // mirror: worth asking again); one entry that no file system can hold is left out with a log line.
 // Pure but for the log.
 #pragma once

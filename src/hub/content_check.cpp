@@ -25,7 +25,8 @@ ContentVerdict check_partial(const FileSource& file, ByteRange asked, const Head
   const auto range = parse_content_range(headers.get("content-range"));
   if (!range || range->unsatisfied) return nonsense("206 without a usable Content-Range");
   if (range->total && *range->total != file.size)
-    return contradiction(fmt::format("it has {} bytes, the tree says {}", *range->total, file.size));
+    return contradiction(
+        fmt::format("it has {} bytes, the tree says {}", *range->total, file.size));
   if (range->first != asked.offset) return nonsense("another range than asked for");
   if (range->last >= asked.end()) return nonsense("a longer range than asked for");
   const ByteRange delivered{range->first, range->last - range->first + 1};
@@ -36,13 +37,14 @@ ContentVerdict check_partial(const FileSource& file, ByteRange asked, const Head
 
 // The range was ignored: the whole file, from 0, if it is the file.
 ContentVerdict check_whole(const FileSource& file, const Headers& headers) {
-  if (const auto length = parse_number(headers.get("content-length")); length && *length != file.size)
+  if (const auto length = parse_number(headers.get("content-length"));
+      length && *length != file.size)
     return nonsense(fmt::format("200 with {} bytes, the file has {}", *length, file.size));
   return {Kind::accept, {0, file.size}, {}};
 }
 
-// A mirror may send its own bytes without naming the commit (olah does); a page of HTML that comes so
-// is a captive portal's.
+// A mirror may send its own bytes without naming the commit (olah does); a page of HTML that comes
+// so is a captive portal's.
 bool commit_told(const ContentAnswer& answer) {
   if (answer.commit_seen || answer.headers.has("x-repo-commit")) return true;
   return answer.at_home && !answer.headers.get("content-type").starts_with("text/html");
@@ -73,8 +75,9 @@ Result<void> check_pins(const FileSource& file, int status, const Headers& heade
     return fail(Code::corrupt, "it is of another commit");
   const std::string_view linked = headers.get("x-linked-etag");
   const bool final = status == 200 || status == 206;
-  const std::string etag =
-      normal_etag(!linked.empty() ? linked : final ? headers.get("etag") : std::string_view());
+  const std::string etag = normal_etag(!linked.empty() ? linked
+                                       : final         ? headers.get("etag")
+                                                       : std::string_view());
   // A mirror's own kind of ETag says nothing; a hash of the same kind must be the same.
   if (const auto blob = BlobId::parse(etag);
       blob && blob->kind() == file.blob.kind() && *blob != file.blob)
@@ -107,7 +110,8 @@ ContentVerdict check_content(const FileSource& file, ByteRange asked, const Cont
     return nonsense("416 for a range inside the file");
   }
   if (!answer.at_home && is_expired(status))
-    return {Kind::expired, {},
+    return {Kind::expired,
+            {},
             {Code::unreachable, fmt::format("the store of bytes says {}", status), {}}};
   return check_status(file, answer);
 }

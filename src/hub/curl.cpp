@@ -74,8 +74,7 @@ HeaderList configure(CURL* easy, const TransportSettings& settings, const HttpRe
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(settings.connect_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_USERAGENT, settings.user_agent.c_str());
-  if (!settings.ca_file.empty())
-    curl_easy_setopt(easy, CURLOPT_CAINFO, settings.ca_file.c_str());
+  if (!settings.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, settings.ca_file.c_str());
   if (!settings.ca_directory.empty())
     curl_easy_setopt(easy, CURLOPT_CAPATH, settings.ca_directory.c_str());
   if (request.url.scheme == "http" && !settings.http_proxy.empty())

@@ -39,8 +39,7 @@ std::size_t Exchange::header_callback(char* data, std::size_t size, std::size_t 
 
 std::size_t Exchange::body_callback(char* data, std::size_t size, std::size_t count, void* self) {
   try {
-    return static_cast<Exchange*>(self)->take_body(
-        std::as_bytes(std::span(data, size * count)));
+    return static_cast<Exchange*>(self)->take_body(std::as_bytes(std::span(data, size * count)));
   } catch (...) {
     return 0;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Exchange: one request and its answer, and the callbacks that libcurl calls for it. Network thread.
+// Exchange: one request and its answer, and the callbacks that libcurl calls for it. Network
+// thread.
 #pragma once
 
 #include "http_loop.h"

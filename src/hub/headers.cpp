@@ -10,7 +10,9 @@ namespace {
 // The Hub's windows have 300 s. Who asks for more than an hour does not mean it.
 constexpr std::chrono::seconds kLongestWait{3'600};
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),

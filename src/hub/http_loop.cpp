@@ -47,7 +47,9 @@ Result<std::unique_ptr<HttpLoop>> HttpLoop::open(TransportSettings settings, int
   return loop;
 }
 
-HttpLoop::~HttpLoop() { stop(); }
+HttpLoop::~HttpLoop() {
+  stop();
+}
 
 bool HttpLoop::post(Task task) {
   {
@@ -69,7 +71,9 @@ void HttpLoop::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void HttpLoop::enter(std::shared_ptr<OpenCall> call) { calls_.insert(std::move(call)); }
+void HttpLoop::enter(std::shared_ptr<OpenCall> call) {
+  calls_.insert(std::move(call));
+}
 
 HttpLoop::Timer HttpLoop::at(Instant due, Task task) {
   const Timer timer{due, ++timer_count_};

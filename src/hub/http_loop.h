@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HttpLoop: the network thread. It owns libcurl's multi handle and every easy handle, runs what other
-// threads post, and keeps timers. It knows requests and answers, nothing of the Hub.
+// HttpLoop: the network thread. It owns libcurl's multi handle and every easy handle, runs what
+// other threads post, and keeps timers. It knows requests and answers, nothing of the Hub.
 //
-// Threads: post() from any; everything else on the network thread. Only curl_multi_poll blocks there.
+// Threads: post() from any; everything else on the network thread. Only curl_multi_poll blocks
+// there.
 #pragma once
 
 #include <deque>
@@ -22,14 +23,14 @@ namespace hffs::hub {
 
 // How an exchange ended, other than by a whole answer.
 struct Ending {
-  bool complete = false;   // status, headers and the body as long as they said
-  bool silent = false;     // no byte came for too long, or no connection in time
-  bool stopped = false;    // the listener wanted no more
-  std::string why;         // for people; no address, no query
+  bool complete = false;  // status, headers and the body as long as they said
+  bool silent = false;    // no byte came for too long, or no connection in time
+  bool stopped = false;   // the listener wanted no more
+  std::string why;        // for people; no address, no query
 };
 
-// Hears one request's answer, on the network thread, out of libcurl's callbacks: it may post and keep
-// timers, but must not start or abort exchanges before on_end.
+// Hears one request's answer, on the network thread, out of libcurl's callbacks: it may post and
+// keep timers, but must not start or abort exchanges before on_end.
 class Listener {
  public:
   virtual ~Listener() = default;

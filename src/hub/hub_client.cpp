@@ -16,8 +16,8 @@ std::unexpected<Error> refused(const Answer& answer, std::string_view what) {
   return fail(refusal(answer.verdict, answer.status, answer.headers, what));
 }
 
-// Asks on the network thread. `read` gives what the caller gets; its Code::unreachable means that the
-// answer is nonsense, and asks again.
+// Asks on the network thread. `read` gives what the caller gets; its Code::unreachable means that
+// the answer is nonsense, and asks again.
 template <class T>
 void ask(Session& session, Question question,
          std::move_only_function<Result<T>(const Answer&)> read, Done<T> done) {
@@ -31,8 +31,7 @@ void ask(Session& session, Question question,
     if (error) return done(fail(std::move(*error)));
     done(std::move(*kept));
   };
-  std::make_shared<MetadataCall>(session, std::move(question), std::move(reader),
-                                 std::move(finish))
+  std::make_shared<MetadataCall>(session, std::move(question), std::move(reader), std::move(finish))
       ->start();
 }
 
@@ -106,12 +105,10 @@ Result<TreePage> read_page(const Session& session, const RepoId& repo, const Com
   if (!entries) return fail(entries);
   TreePage page{.entries = std::move(*entries)};
   if (const auto limit = parse_rate_limit(answer.headers.get("ratelimit")))
-    page.calls_left =
-        static_cast<std::uint32_t>(std::min<std::uint64_t>(limit->left, UINT32_MAX));
+    page.calls_left = static_cast<std::uint32_t>(std::min<std::uint64_t>(limit->left, UINT32_MAX));
   const auto link = find_next_link(answer.headers.get("link"));
   if (!link) return page;
-  auto path =
-      next_page_path(session.endpoints[answer.endpoint].base, answer.url, *link, commit);
+  auto path = next_page_path(session.endpoints[answer.endpoint].base, answer.url, *link, commit);
   if (!path) return fail(path);
   // Mirrors that know no pages pass the Hub's link on and send everything at once.
   if (*path == cursor.path) return page;
@@ -133,8 +130,8 @@ void ask_page(Session& session, const RepoId& repo, const CommitId& commit, cons
     }
     return read_page(session, repo, commit, cursor, answer);
   };
-  ask<TreePage>(session, {.path = cursor.path, .what = what, .deadline = deadline},
-                std::move(read), std::move(done));
+  ask<TreePage>(session, {.path = cursor.path, .what = what, .deadline = deadline}, std::move(read),
+                std::move(done));
 }
 
 // --- paths
@@ -243,20 +240,23 @@ HubClient::HubClient(const OriginOptions& options, std::vector<Endpoint> endpoin
       session_(options, std::move(endpoints), *loop_, clock, metrics),
       clock_(clock) {}
 
-HubClient::~HubClient() { loop_->stop(); }
+HubClient::~HubClient() {
+  loop_->stop();
+}
 
-void HubClient::stop() { loop_->stop(); }
+void HubClient::stop() {
+  loop_->stop();
+}
 
 template <class T>
 void HubClient::call(Done<T> done, std::move_only_function<void(Instant, Done<T>)> work) {
   const Instant deadline = clock_.now() + session_.options.metadata_deadline;
   const auto shared = std::make_shared<Done<T>>(std::move(done));
-  const bool posted =
-      loop_->post([this, shared, deadline, work = std::move(work)]() mutable {
-        if (session_.options.offline)
-          return (*shared)(fail(Code::offline, "offline: no request is sent"));
-        work(deadline, std::move(*shared));
-      });
+  const bool posted = loop_->post([this, shared, deadline, work = std::move(work)]() mutable {
+    if (session_.options.offline)
+      return (*shared)(fail(Code::offline, "offline: no request is sent"));
+    work(deadline, std::move(*shared));
+  });
   if (!posted) (*shared)(fail(Code::cancelled, "shutting down"));
 }
 
@@ -320,7 +320,9 @@ std::shared_ptr<RangeFetch> HubClient::fetch_range(const FileSource& file, ByteR
   return std::make_shared<RangeHandle>(loop_, call);
 }
 
-std::vector<Origin::Health> HubClient::health() const { return session_.health(); }
+std::vector<Origin::Health> HubClient::health() const {
+  return session_.health();
+}
 
 }  // namespace hub
 

@@ -35,8 +35,7 @@ void MetadataCall::choose() {
     const bool excluded = question_.endpoint && *question_.endpoint != i;
     standings.push_back({each.health.up(), excluded || asked_[i], each.waits(Budget::api)});
   }
-  const Choice choice =
-      choose_endpoint(standings, fresh_, session_.loop.now(), question_.deadline);
+  const Choice choice = choose_endpoint(standings, fresh_, session_.loop.now(), question_.deadline);
   switch (choice.kind) {
     case Choice::Kind::ask: return ask(choice.endpoint);
     case Choice::Kind::wait: return set_timer(pause_, choice.at, &MetadataCall::choose);
@@ -47,8 +46,7 @@ void MetadataCall::choose() {
                                    session_.endpoints.front().health.last_error()),
                        session_.options.probe_interval});
     case Choice::Kind::too_late:
-      const auto wait =
-          std::chrono::ceil<Milliseconds>(choice.at - session_.loop.now());
+      const auto wait = std::chrono::ceil<Milliseconds>(choice.at - session_.loop.now());
       return end(Error{Code::rate_limited,
                        fmt::format("{}: the endpoint asks us to wait {} s", question_.what,
                                    std::chrono::ceil<std::chrono::seconds>(wait).count()),
@@ -183,9 +181,10 @@ void MetadataCall::deadline_passed() {
   session_.loop.abort(std::exchange(exchange_, nullptr));
   if (silent)
     session_.note_failure(answer_.endpoint, began_, {.silent = true, .why = "no answer in time"});
-  end(Error{Code::timed_out, fmt::format("{}: no answer within {} ms; last: {}", question_.what,
-                                         session_.options.metadata_deadline.count(),
-                                         last_error_.message), {}});
+  end(Error{Code::timed_out,
+            fmt::format("{}: no answer within {} ms; last: {}", question_.what,
+                        session_.options.metadata_deadline.count(), last_error_.message),
+            {}});
 }
 
 void MetadataCall::shut_down() {

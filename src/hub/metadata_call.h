@@ -59,8 +59,7 @@ class MetadataCall final : public Listener,
   void settle();
   void end(std::optional<Error> error);
   void stop_timers();
-  void set_timer(std::optional<HttpLoop::Timer>& timer, Instant due,
-                 void (MetadataCall::*then)());
+  void set_timer(std::optional<HttpLoop::Timer>& timer, Instant due, void (MetadataCall::*then)());
   void clear_timer(std::optional<HttpLoop::Timer>& timer);
   void deadline_passed();
   void first_byte_late();

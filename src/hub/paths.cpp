@@ -36,7 +36,9 @@ std::string paths_info_path(const RepoId& repo, const CommitId& commit) {
   return fmt::format("{}/paths-info/{}", api_path(repo), commit.hex());
 }
 
-std::string refs_path(const RepoId& repo) { return api_path(repo) + "/refs?include_prs=1"; }
+std::string refs_path(const RepoId& repo) {
+  return api_path(repo) + "/refs?include_prs=1";
+}
 
 std::string resolve_path(const RepoId& repo, const std::string& revision, const std::string& path) {
   return fmt::format("{}/{}/resolve/{}/{}",

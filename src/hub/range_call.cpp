@@ -99,12 +99,12 @@ void RangeCall::send() {
   headers_.clear();
   discarded_ = 0;
   began_ = session_.loop.now();
-  HttpRequest request{.lane = Lane::content,
-                      .url = journey_->here(),
-                      .headers = {"Accept-Encoding: identity",
-                                  fmt::format("Range: bytes={}-{}", range_.offset,
-                                              range_.end() - 1)},
-                      .stall_timeout = session_.options.stall_timeout};
+  HttpRequest request{
+      .lane = Lane::content,
+      .url = journey_->here(),
+      .headers = {"Accept-Encoding: identity",
+                  fmt::format("Range: bytes={}-{}", range_.offset, range_.end() - 1)},
+      .stall_timeout = session_.options.stall_timeout};
   if (journey_->at_home()) request.token = session_.options.token;
   session_.metrics.add(Metric::content_requests);
   exchange_ = session_.loop.start(std::move(request), shared_from_this());
@@ -202,7 +202,9 @@ void RangeCall::end_delivery(const Ending& ending) {
            ending.complete ? "the answer ended" : ending.why));
 }
 
-void RangeCall::resume() { session_.loop.resume(exchange_); }
+void RangeCall::resume() {
+  session_.loop.resume(exchange_);
+}
 
 void RangeCall::cancel() {
   session_.loop.abort(std::exchange(exchange_, nullptr));

@@ -18,7 +18,9 @@ bool is_redirect(int status) {
 }
 
 Journey::Journey(Url endpoint, Url start)
-    : endpoint_(std::move(endpoint)), here_(std::move(start)), left_(!same_origin(endpoint_, here_)) {
+    : endpoint_(std::move(endpoint)),
+      here_(std::move(start)),
+      left_(!same_origin(endpoint_, here_)) {
   visited_.insert(here_.text());
 }
 
@@ -33,8 +35,10 @@ Result<void> Journey::follow(const Headers& headers) {
     // A mirror that sends us to the Hub for what it does not have would loop: then go there.
     if (!visited_.contains(mine.text())) next = std::move(mine);
   }
-  if (visited_.size() > kMostHops) return fail(Code::unreachable, "more than {} redirects", kMostHops);
-  if (!visited_.insert(next->text()).second) return fail(Code::unreachable, "redirects in a circle");
+  if (visited_.size() > kMostHops)
+    return fail(Code::unreachable, "more than {} redirects", kMostHops);
+  if (!visited_.insert(next->text()).second)
+    return fail(Code::unreachable, "redirects in a circle");
   const bool local = endpoint_.scheme == "http" && is_loopback(endpoint_);
   if (here_.scheme == "https" && next->scheme == "http" && !local)
     return fail(Code::unreachable, "a redirect from https to http ({})", next->shown());

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who is asked next, and when: the decisions of a metadata call, and of what makes an endpoint down.
-// Pure: tables in tests/unit/hub_retry_test.cpp.
+// Who is asked next, and when: the decisions of a metadata call, and of what makes an endpoint
+// down. Pure: tables in tests/unit/hub_retry_test.cpp.
 //
-// A call goes in rounds: each round asks the usable endpoints in order until one gives an answer that
-// settles the question; between rounds it waits a little.
+// A call goes in rounds: each round asks the usable endpoints in order until one gives an answer
+// that settles the question; between rounds it waits a little.
 #pragma once
 
 #include <optional>
@@ -25,8 +25,8 @@ std::optional<Milliseconds> pause_after(int rounds);
 // How an endpoint stands for one call.
 struct Standing {
   bool up = true;
-  bool asked = false;     // in this round
-  Instant wait_until{};   // it asked us to wait
+  bool asked = false;    // in this round
+  Instant wait_until{};  // it asked us to wait
 };
 
 struct Choice {

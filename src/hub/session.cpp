@@ -119,8 +119,7 @@ std::optional<std::size_t> Session::endpoint_for_content(const std::vector<bool>
     const Health& health = endpoints[i].health;
     if (health.up() && endpoints[i].waits(Budget::files) <= loop.now()) return i;
     if (health.up() && !waiting) waiting = i;
-    if (!health.up() &&
-        (!down || health.last_failure() < endpoints[*down].health.last_failure()))
+    if (!health.up() && (!down || health.last_failure() < endpoints[*down].health.last_failure()))
       down = i;
   }
   if (std::find(tried.begin(), tried.end(), true) != tried.end()) return std::nullopt;

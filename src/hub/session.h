@@ -51,8 +51,8 @@ class Session {
   void note_wait(std::size_t endpoint, Budget budget, Milliseconds wait);
   // Asks endpoints that are down for any answer, at most each probe_interval.
   void probe();
-  // For content: the first untried that is up and does not ask us to wait. If none was tried yet there
-  // is always one: the least bad.
+  // For content: the first untried that is up and does not ask us to wait. If none was tried yet
+  // there is always one: the least bad.
   std::optional<std::size_t> endpoint_for_content(const std::vector<bool>& tried);
   void count_end(const Error* error);
 

@@ -18,8 +18,8 @@ constexpr std::size_t kMostKnown = 4'096;
 std::optional<WallTime> parse_amz_date(std::string_view text) {
   std::tm time{};
   const std::string copy(text.substr(0, 32));
-  if (std::sscanf(copy.c_str(), "%4d%2d%2dT%2d%2d%2dZ", &time.tm_year, &time.tm_mon,
-                  &time.tm_mday, &time.tm_hour, &time.tm_min, &time.tm_sec) != 6)
+  if (std::sscanf(copy.c_str(), "%4d%2d%2dT%2d%2d%2dZ", &time.tm_year, &time.tm_mon, &time.tm_mday,
+                  &time.tm_hour, &time.tm_min, &time.tm_sec) != 6)
     return std::nullopt;
   time.tm_year -= 1900;
   time.tm_mon -= 1;
@@ -37,7 +37,8 @@ std::chrono::seconds usable_for(const Url& url, WallTime now) {
   if (const auto at = parse_number(query_value(url.query, "Expires"))) {
     expires = WallTime{seconds_of(*at)};
   } else if (const auto span = parse_number(query_value(url.query, "X-Amz-Expires"))) {
-    expires = parse_amz_date(query_value(url.query, "X-Amz-Date")).value_or(now) + seconds_of(*span);
+    expires =
+        parse_amz_date(query_value(url.query, "X-Amz-Date")).value_or(now) + seconds_of(*span);
   }
   if (!expires) return kMostUse;
   return std::clamp(*expires - now - kMargin, std::chrono::seconds{0}, kMostUse);

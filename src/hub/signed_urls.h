@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SignedUrls: where a file's bytes lie, as the endpoint said last, in memory only; and one question at
-// a time per file, so that sixteen ranges of one file cost one redirect. Network thread.
+// SignedUrls: where a file's bytes lie, as the endpoint said last, in memory only; and one question
+// at a time per file, so that sixteen ranges of one file cost one redirect. Network thread.
 #pragma once
 
 #include <functional>

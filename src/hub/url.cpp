@@ -73,7 +73,9 @@ std::string Url::text() const {
   return query.empty() ? origin() + path : origin() + path + '?' + query;
 }
 
-std::string Url::shown() const { return origin() + path; }
+std::string Url::shown() const {
+  return origin() + path;
+}
 
 Result<Url> parse_url(std::string_view text) {
   if (text.size() > kMostBytes || text.find('\0') != text.npos)
@@ -108,8 +110,12 @@ bool is_loopback(const Url& url) {
           url.host.find_first_not_of("0123456789.") == std::string::npos);
 }
 
-std::string encode_segment(std::string_view text) { return encode(text, false); }
-std::string encode_path(std::string_view text) { return encode(text, true); }
+std::string encode_segment(std::string_view text) {
+  return encode(text, false);
+}
+std::string encode_path(std::string_view text) {
+  return encode(text, true);
+}
 
 std::string_view query_value(std::string_view query, std::string_view name) {
   while (!query.empty()) {

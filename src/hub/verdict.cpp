@@ -78,12 +78,12 @@ Verdict judge(int status, const Headers& headers) {
 }
 
 Error refusal(Verdict verdict, int status, const Headers& headers, std::string_view what) {
-  return {code_of(verdict),
-          fmt::format("{}: {} (status {}{})", what, words_of(verdict), status,
-                      shown_message(headers)),
-          verdict == Verdict::rate_limited || verdict == Verdict::transient
-              ? asked_wait(headers)
-              : std::chrono::milliseconds{0}};
+  return {
+      code_of(verdict),
+      fmt::format("{}: {} (status {}{})", what, words_of(verdict), status, shown_message(headers)),
+      verdict == Verdict::rate_limited || verdict == Verdict::transient
+          ? asked_wait(headers)
+          : std::chrono::milliseconds{0}};
 }
 
 }  // namespace hffs::hub

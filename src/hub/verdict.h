@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What an answer's status and error headers mean: X-Error-Code first, then X-Error-Message, then the
-// status. Pure. Source: huggingface_hub 2.4.0 `utils/_http.py` hf_raise_for_status, plus what mirrors
-// do instead (docs/HUB_PROTOCOL.md).
+// What an answer's status and error headers mean: X-Error-Code first, then X-Error-Message, then
+// the status. Pure. Source: huggingface_hub 2.4.0 `utils/_http.py` hf_raise_for_status, plus what
+// mirrors do instead (docs/HUB_PROTOCOL.md).
 #pragma once
 
 #include <string_view>
@@ -14,17 +14,17 @@ namespace hffs::hub {
 
 enum class Verdict : std::uint8_t {
   ok,
-  repo_missing,      // or private to others
+  repo_missing,  // or private to others
   revision_missing,
   entry_missing,
-  missing,           // a 404 that says no more: a mirror, or an unknown route
-  needs_login,       // gated and anonymous, or a bad token
+  missing,      // a 404 that says no more: a mirror, or an unknown route
+  needs_login,  // gated and anonymous, or a bad token
   denied,
   bad_request,
-  no_route,          // the endpoint does not have this call
+  no_route,  // the endpoint does not have this call
   rate_limited,
-  transient,         // worth asking again
-  nonsense,          // not an answer of a Hub; worth asking again
+  transient,  // worth asking again
+  nonsense,   // not an answer of a Hub; worth asking again
 };
 
 Verdict judge(int status, const Headers& headers);

@@ -111,10 +111,11 @@ TEST_F(HubTest, ShortWaitsAreWaitedAndLongOnesFailFast) {
   server.script([](const HttpRequest&) { return reply(429, {{"Retry-After", "60"}}); });
   server.clear_requests();
   EXPECT_LT(seconds_of([&] {
-    const auto info = revision();
-    EXPECT_EQ(info.error().code, Code::rate_limited);
-    EXPECT_GT(info.error().retry_after, std::chrono::seconds(50));
-  }), 1.5);
+              const auto info = revision();
+              EXPECT_EQ(info.error().code, Code::rate_limited);
+              EXPECT_GT(info.error().retry_after, std::chrono::seconds(50));
+            }),
+            1.5);
   EXPECT_LT(seconds_of([&] { EXPECT_EQ(tree().error().code, Code::rate_limited); }), 0.5);
   EXPECT_EQ(server.requests().size(), 1u) << "the clock is shared by all calls";
 }
@@ -132,7 +133,8 @@ TEST_F(HubTest, SecondEndpointAnswersForTheFirst) {
   for (const Trouble& trouble :
        {Trouble{"500", reply(500)}, Trouble{"portal", reply(200, {}, "<html>")},
         Trouble{"429", reply(429, {{"Retry-After", "60"}})},
-        Trouble{"reset", {"", HttpReply::End::reset}}, Trouble{"silent", {"", HttpReply::End::hang}}}) {
+        Trouble{"reset", {"", HttpReply::End::reset}},
+        Trouble{"silent", {"", HttpReply::End::hang}}}) {
     open(two);
     server.script([&](const HttpRequest&) { return trouble.reply; });
     EXPECT_TRUE(revision()) << trouble.name;
@@ -181,9 +183,11 @@ TEST_F(HubTest, RangesOfADownEndpointAreTriedAllTheSame) {
   auto sink = std::make_shared<Heard>();
   fetch(sink, {0, 5}, 10);
   EXPECT_EQ(sink->end(), Code::unreachable);
-  HttpServer back([](const HttpRequest&) {
-    return reply(206, {{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 0-4/10"}}, "01234");
-  }, port);
+  HttpServer back(
+      [](const HttpRequest&) {
+        return reply(206, {{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 0-4/10"}}, "01234");
+      },
+      port);
   sink = std::make_shared<Heard>();
   fetch(sink, {0, 5}, 10);
   EXPECT_EQ(sink->end(), std::nullopt);
@@ -216,8 +220,8 @@ TEST_F(HubTest, RangesGoToTheNextEndpointAsLongAsNothingCame) {
   fetch(sink, {0, 5}, 10);
   EXPECT_EQ(sink->end(), Code::denied) << "a no is an answer";
   server.script([&](const HttpRequest&) {
-    return HttpReply{"HTTP/1.1 206 Partial\r\nX-Repo-Commit: " + kCommit + "\r\nContent-Range: " + range +
-                         "\r\nContent-Length: 5\r\n\r\n01",
+    return HttpReply{"HTTP/1.1 206 Partial\r\nX-Repo-Commit: " + kCommit +
+                         "\r\nContent-Range: " + range + "\r\nContent-Length: 5\r\n\r\n01",
                      HttpReply::End::close};
   });
   sink = std::make_shared<Heard>();

@@ -25,7 +25,8 @@ class PythonHub : public HubTest {
     folder = ::mkdtemp(name.data());
     const fs::path tiny = folder / "models/acme/tiny";
     fs::create_directories(tiny / "sub");
-    for (std::size_t i = 0; i < large.size(); ++i) large[i] = static_cast<char>((i * 2654435761u) >> 11);
+    for (std::size_t i = 0; i < large.size(); ++i)
+      large[i] = static_cast<char>((i * 2654435761u) >> 11);
     std::ofstream(tiny / "model.bin") << large;
     std::ofstream(tiny / "z space & +%.txt") << "z";
     for (int i = 0; i < 25; ++i) std::ofstream(tiny / "sub" / (std::to_string(i) + ".txt")) << i;
@@ -48,7 +49,8 @@ class PythonHub : public HubTest {
     if (process == 0) {
       ::dup2(ends[1], 1);
       ::close(ends[0]);
-      ::execlp("python3", "python3", program.c_str(), folder.c_str(), "--set", "page_size=10", nullptr);
+      ::execlp("python3", "python3", program.c_str(), folder.c_str(), "--set", "page_size=10",
+               nullptr);
       ::_exit(127);
     }
     ::close(ends[1]);
@@ -58,7 +60,10 @@ class PythonHub : public HubTest {
       const std::string text(line);
       const auto after = [&](const std::string& mark) {
         const std::size_t at = text.find(mark);
-        return at == text.npos ? "" : text.substr(at + mark.size(), text.find_first_of(" \n", at + mark.size()) - at - mark.size());
+        return at == text.npos
+                   ? ""
+                   : text.substr(at + mark.size(),
+                                 text.find_first_of(" \n", at + mark.size()) - at - mark.size());
       };
       if (!after("HF_ENDPOINT=").empty()) endpoint = after("HF_ENDPOINT=");
       if (!after("SSL_CERT_FILE=").empty()) ca_file = after("SSL_CERT_FILE=");
@@ -128,12 +133,12 @@ TEST_F(PythonHub, StoreWhoseCertificateIsUnknownIsRefused) {
   const auto page = tree("", *info->commit);
   ASSERT_TRUE(page);
   open([&](OriginOptions& options) { options.endpoints = {endpoint}; });
-  const auto model = wait_for<std::vector<TreeEntry>>([&](auto done) {
-    hub->fetch_paths(repo(), *info->commit, {"model.bin"}, std::move(done));
-  });
+  const auto model = wait_for<std::vector<TreeEntry>>(
+      [&](auto done) { hub->fetch_paths(repo(), *info->commit, {"model.bin"}, std::move(done)); });
   ASSERT_TRUE(model && model->size() == 1);
   const auto sink = std::make_shared<Heard>();
-  hub->fetch_range({repo(), *info->commit, "model.bin", *model->at(0).blob, large.size()}, {0, 5}, sink);
+  hub->fetch_range({repo(), *info->commit, "model.bin", *model->at(0).blob, large.size()}, {0, 5},
+                   sink);
   EXPECT_EQ(sink->end(), Code::unreachable);
   EXPECT_EQ(sink->starts, 0);
 }

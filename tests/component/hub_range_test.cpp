@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Range reads on a scripted endpoint and a scripted store of bytes: every check before a byte is used.
+// Range reads on a scripted endpoint and a scripted store of bytes: every check before a byte is
+// used.
 #include "hub_fixture.h"
 
 namespace hffs {
@@ -18,8 +19,9 @@ HttpReply ranged(const HttpRequest& request, const std::string& data, HttpHeader
   const std::string range = request.header("range").substr(6);
   const std::size_t first = std::stoul(range);
   const std::size_t last = std::stoul(range.substr(range.find('-') + 1));
-  headers.emplace_back("Content-Range", "bytes " + std::to_string(first) + "-" + std::to_string(last) +
-                                            "/" + std::to_string(data.size()));
+  headers.emplace_back("Content-Range", "bytes " + std::to_string(first) + "-" +
+                                            std::to_string(last) + "/" +
+                                            std::to_string(data.size()));
   return reply(206, std::move(headers), data.substr(first, last - first + 1));
 }
 
@@ -121,7 +123,8 @@ TEST_F(RangeTest, SmallFilesComeByASecondHopAtTheEndpoint) {
   open([](OriginOptions& options) { options.token = Secret("hf_secret"); });
   server.script([&](const HttpRequest& request) {
     if (request.target.find("/resolve/") != std::string::npos)
-      return reply(307, {{"Location", "/api/resolve-cache/x?a=1&etag=%22y%22"}, {"X-Repo-Commit", kCommit}});
+      return reply(
+          307, {{"Location", "/api/resolve-cache/x?a=1&etag=%22y%22"}, {"X-Repo-Commit", kCommit}});
     return ranged(request, data, {{"ETag", '"' + kSha256 + '"'}});
   });
   EXPECT_EQ(read({7, 100})->bytes, data.substr(7, 100));
@@ -211,54 +214,91 @@ HttpReply spoilt(const std::string& data, const std::string& content_range, Http
 
 const std::vector<BadAnswer> kBad{
     {"no Content-Range", Code::unreachable, [](auto& data) { return spoilt(data, ""); }},
-    {"Content-Range of letters", Code::unreachable, [](auto& data) { return spoilt(data, "bytes a-b/c"); }},
-    {"Content-Range backwards", Code::unreachable, [](auto& data) { return spoilt(data, "bytes 19-10/200000"); }},
+    {"Content-Range of letters", Code::unreachable,
+     [](auto& data) { return spoilt(data, "bytes a-b/c"); }},
+    {"Content-Range backwards", Code::unreachable,
+     [](auto& data) { return spoilt(data, "bytes 19-10/200000"); }},
     {"Content-Range beyond 64 bits", Code::unreachable,
      [](auto& data) { return spoilt(data, "bytes 99999999999999999999-99999999999999999999/9"); }},
-    {"Content-Range of nothing", Code::unreachable, [](auto& data) { return spoilt(data, "bytes */*"); }},
-    {"another start", Code::unreachable, [](auto& data) { return spoilt(data, "bytes 11-20/200000"); }},
-    {"another length", Code::unreachable, [](auto& data) { return spoilt(data, "bytes 10-29/200000"); }},
+    {"Content-Range of nothing", Code::unreachable,
+     [](auto& data) { return spoilt(data, "bytes */*"); }},
+    {"another start", Code::unreachable,
+     [](auto& data) { return spoilt(data, "bytes 11-20/200000"); }},
+    {"another length", Code::unreachable,
+     [](auto& data) { return spoilt(data, "bytes 10-29/200000"); }},
     {"another size", Code::corrupt, [](auto& data) { return spoilt(data, "bytes 10-19/200001"); }},
     {"multipart", Code::unreachable,
      [](auto& data) {
-       return spoilt(data, "bytes 10-19/200000", {{"Content-Type", "multipart/byteranges; boundary=x"}});
+       return spoilt(data, "bytes 10-19/200000",
+                     {{"Content-Type", "multipart/byteranges; boundary=x"}});
      }},
     {"gzip", Code::unreachable,
-     [](auto& data) { return spoilt(data, "bytes 10-19/200000", {{"Content-Encoding", "gzip"}}); }},
+     [](auto& data) {
+       return spoilt(data, "bytes 10-19/200000", {{"Content-Encoding", "gzip"}});
+     }},
     {"a page, and no commit", Code::unreachable,
      [](auto& data) {
-       return reply(206, {{"Content-Range", "bytes 10-19/200000"}, {"Content-Type", "text/html"}}, data.substr(10, 10));
+       return reply(206, {{"Content-Range", "bytes 10-19/200000"}, {"Content-Type", "text/html"}},
+                    data.substr(10, 10));
      }},
     {"another commit", Code::corrupt,
      [](auto& data) {
-       return reply(206, {{"Content-Range", "bytes 10-19/200000"}, {"X-Repo-Commit", std::string(40, '9')}},
-                    data.substr(10, 10));
+       return reply(
+           206, {{"Content-Range", "bytes 10-19/200000"}, {"X-Repo-Commit", std::string(40, '9')}},
+           data.substr(10, 10));
      }},
     {"another content", Code::corrupt,
      [](auto& data) {
-       return reply(206, {{"Content-Range", "bytes 10-19/200000"}, {"X-Repo-Commit", kCommit},
-                          {"ETag", '"' + std::string(64, '8') + '"'}},
+       return reply(206,
+                    {{"Content-Range", "bytes 10-19/200000"},
+                     {"X-Repo-Commit", kCommit},
+                     {"ETag", '"' + std::string(64, '8') + '"'}},
                     data.substr(10, 10));
      }},
     {"200 of another size", Code::unreachable, [](auto&) { return reply(200, kHub, "<html>"); }},
-    {"416 with our size", Code::unreachable, [](auto& data) { return spoilt(data, "bytes */200000", {}, 416); }},
-    {"416 with another size", Code::corrupt, [](auto& data) { return spoilt(data, "bytes */5", {}, 416); }},
+    {"416 with our size", Code::unreachable,
+     [](auto& data) { return spoilt(data, "bytes */200000", {}, 416); }},
+    {"416 with another size", Code::corrupt,
+     [](auto& data) { return spoilt(data, "bytes */5", {}, 416); }},
     {"204", Code::unreachable, [](auto&) { return reply(204, kHub); }},
     {"304", Code::unreachable, [](auto&) { return reply(304, kHub); }},
     {"400", Code::unreachable, [](auto&) { return reply(400); }},
     {"404 that says no more", Code::unreachable, [](auto&) { return reply(404); }},
-    {"404 of the repository", Code::not_found, [](auto&) { return reply(404, {{"X-Error-Code", "RepoNotFound"}}); }},
-    {"404 of the entry", Code::not_found, [](auto&) { return reply(404, {{"X-Error-Code", "EntryNotFound"}}); }},
-    {"401 gated", Code::needs_login, [](auto&) { return reply(401, {{"X-Error-Code", "GatedRepo"}}); }},
-    {"403 gated", Code::denied, [](auto&) { return reply(403, {{"X-Error-Code", "GatedRepo"}}); }},
+    {"404 of the repository", Code::not_found,
+     [](auto&) {
+       return reply(404, {{"X-Error-Code", "RepoNotFound"}});
+     }},
+    {"404 of the entry", Code::not_found,
+     [](auto&) {
+       return reply(404, {{"X-Error-Code", "EntryNotFound"}});
+     }},
+    {"401 gated", Code::needs_login,
+     [](auto&) {
+       return reply(401, {{"X-Error-Code", "GatedRepo"}});
+     }},
+    {"403 gated", Code::denied,
+     [](auto&) {
+       return reply(403, {{"X-Error-Code", "GatedRepo"}});
+     }},
     {"451", Code::denied, [](auto&) { return reply(451); }},
     {"500", Code::unreachable, [](auto&) { return reply(500); }},
     {"503", Code::unreachable, [](auto&) { return reply(503); }},
-    {"no HTTP", Code::unreachable, [](auto&) { return HttpReply{"nonsense\r\n\r\n", HttpReply::End::close}; }},
+    {"no HTTP", Code::unreachable,
+     [](auto&) {
+       return HttpReply{"nonsense\r\n\r\n", HttpReply::End::close};
+     }},
     {"redirect loop", Code::unreachable,
-     [](auto&) { return reply(307, {{"Location", "/acme/tiny/resolve/" + kCommit + "/model.bin"}}); }},
-    {"redirect to a file", Code::unreachable, [](auto&) { return reply(302, {{"Location", "file:///etc/passwd"}}); }},
-    {"redirect to nowhere", Code::unreachable, [](auto&) { return reply(302, {{"Location", "http://127.0.0.1:9/x"}}); }},
+     [](auto&) {
+       return reply(307, {{"Location", "/acme/tiny/resolve/" + kCommit + "/model.bin"}});
+     }},
+    {"redirect to a file", Code::unreachable,
+     [](auto&) {
+       return reply(302, {{"Location", "file:///etc/passwd"}});
+     }},
+    {"redirect to nowhere", Code::unreachable,
+     [](auto&) {
+       return reply(302, {{"Location", "http://127.0.0.1:9/x"}});
+     }},
 };
 
 TEST_F(RangeTest, WrongAnswersDeliverNothing) {
@@ -266,7 +306,8 @@ TEST_F(RangeTest, WrongAnswersDeliverNothing) {
   for (const BadAnswer& bad : kBad) {
     server.script([&](const HttpRequest&) { return bad.answer(data); });
     const auto sink = read({10, 10});
-    EXPECT_EQ(last, bad.code) << bad.name << ": " << (*sink->result ? "" : sink->result->error().message);
+    EXPECT_EQ(last, bad.code) << bad.name << ": "
+                              << (*sink->result ? "" : sink->result->error().message);
     EXPECT_EQ(sink->starts, 0) << bad.name;
     EXPECT_EQ(sink->bytes, "") << bad.name;
     EXPECT_EQ(sink->dones, 1) << bad.name;
@@ -277,7 +318,8 @@ TEST_F(RangeTest, WrongAnswersOfTheStoreDeliverNothing) {
   open();
   send_to_store();
   read({0, 10});
-  for (const std::string range : {"", "bytes 11-20/200000", "bytes 10-29/200000", "bytes 10-19/7"}) {
+  for (const std::string range :
+       {"", "bytes 11-20/200000", "bytes 10-29/200000", "bytes 10-19/7"}) {
     store.script([&](const HttpRequest&) {
       HttpHeaders headers{{"ETag", "\"0123456789abcdef-7\""}};
       if (!range.empty()) headers.emplace_back("Content-Range", range);
@@ -290,8 +332,8 @@ TEST_F(RangeTest, WrongAnswersOfTheStoreDeliverNothing) {
 
 TEST_F(RangeTest, SpellingsOfTheETag) {
   open();
-  for (const std::string& etag : {'"' + kSha256 + '"', "W/\"" + kSha256 + '"', kSha256, kSha256 + "-2",
-                                  std::string("\"0000\""), std::string("\"\"")}) {
+  for (const std::string& etag : {'"' + kSha256 + '"', "W/\"" + kSha256 + '"', kSha256,
+                                  kSha256 + "-2", std::string("\"0000\""), std::string("\"\"")}) {
     server.script([&](const HttpRequest& request) {
       return ranged(request, data, {{"X-Repo-Commit", kCommit}, {"ETag", etag}});
     });
@@ -303,7 +345,8 @@ TEST_F(RangeTest, OneContradictionIsAskedAgain) {
   open();
   std::atomic<bool> lie = true;
   server.script([&](const HttpRequest& request) {
-    return ranged(request, data, {{"X-Repo-Commit", lie.exchange(false) ? std::string(40, '9') : kCommit}});
+    return ranged(request, data,
+                  {{"X-Repo-Commit", lie.exchange(false) ? std::string(40, '9') : kCommit}});
   });
   EXPECT_EQ(read({10, 10})->bytes, data.substr(10, 10));
 }
@@ -311,7 +354,8 @@ TEST_F(RangeTest, OneContradictionIsAskedAgain) {
 TEST_F(RangeTest, RangeShortAtItsEndIsDeliveredAsSuch) {
   open();
   server.script([&](const HttpRequest&) {
-    return reply(206, {{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 10-14/*"}}, data.substr(10, 5));
+    return reply(206, {{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 10-14/*"}},
+                 data.substr(10, 5));
   });
   const auto sink = read({10, 10});
   EXPECT_EQ(last, std::nullopt);
@@ -320,7 +364,9 @@ TEST_F(RangeTest, RangeShortAtItsEndIsDeliveredAsSuch) {
 
 TEST_F(RangeTest, RateLimitOfFilesIsShared) {
   open();
-  server.script([](const HttpRequest&) { return reply(429, {{"RateLimit", "\"resolvers\";r=0;t=30"}}); });
+  server.script([](const HttpRequest&) {
+    return reply(429, {{"RateLimit", "\"resolvers\";r=0;t=30"}});
+  });
   auto sink = read({0, 10});
   EXPECT_EQ(last, Code::rate_limited);
   EXPECT_EQ(sink->result->error().retry_after, std::chrono::seconds(31));
@@ -393,7 +439,7 @@ TEST_F(RangeTest, CancelEndsARangeWhereverItIs) {
     handles.push_back(fetch(sinks.back(), {0, 10}, data.size()));
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  send_to_store();  // for who asks next
+  send_to_store();       // for who asks next
   handles[0]->cancel();  // the one whose answer the others wait for
   handles[0]->cancel();
   EXPECT_EQ(sinks[0]->end(), Code::cancelled);
@@ -412,9 +458,10 @@ TEST_F(RangeTest, StalledBodyEnds) {
   });
   const auto sink = std::make_shared<Heard>();
   EXPECT_LT(seconds_of([&] {
-    fetch(sink, {0, 50'000}, data.size());
-    EXPECT_EQ(sink->end(), Code::timed_out);
-  }), 3);
+              fetch(sink, {0, 50'000}, data.size());
+              EXPECT_EQ(sink->end(), Code::timed_out);
+            }),
+            3);
   EXPECT_EQ(sink->bytes, data.substr(0, 49'000));
 }
 
@@ -422,9 +469,10 @@ TEST_F(RangeTest, StalledRangesLeaveConnectionsToQuestions) {
   open([](OriginOptions& options) { options.connections = 4; });
   server.script([](const HttpRequest& request) {
     if (request.target.starts_with("/api/")) return reply(200, {}, info_json());
-    return HttpReply{"HTTP/1.1 206 Partial\r\nX-Repo-Commit: " + kCommit +
-                         "\r\nContent-Range: bytes 0-99999/200000\r\nContent-Length: 100000\r\n\r\n",
-                     HttpReply::End::hang};
+    return HttpReply{
+        "HTTP/1.1 206 Partial\r\nX-Repo-Commit: " + kCommit +
+            "\r\nContent-Range: bytes 0-99999/200000\r\nContent-Length: 100000\r\n\r\n",
+        HttpReply::End::hang};
   });
   std::vector<std::shared_ptr<Heard>> sinks;
   for (int i = 0; i < 10; ++i) {

@@ -58,8 +58,7 @@ TEST_F(HubTest, MissingRevisionIsNotMissingRepository) {
 TEST_F(HubTest, EndpointsWithoutExpandAreAskedPlainly) {
   open();
   server.script([](const HttpRequest& request) {
-    return request.target.find('?') == std::string::npos ? reply(200, {}, info_json())
-                                                         : reply(400);
+    return request.target.find('?') == std::string::npos ? reply(200, {}, info_json()) : reply(400);
   });
   EXPECT_TRUE(revision());
   EXPECT_EQ(server.requests().size(), 2u);
@@ -94,10 +93,11 @@ TEST_F(HubTest, TreePagesFollowTheLinkBelowTheEndpoint) {
   server.script([](const HttpRequest& request) {
     if (request.target.find("cursor=two%3D") != std::string::npos)
       return reply(200, {{"RateLimit", "\"api\";r=7;t=55"}}, "[" + file_json("b.txt") + "]");
-    return reply(200,
-                 {{"Link", "<https://huggingface.co/api/models/acme/tiny/tree/" + kCommit +
-                               "?recursive=true&cursor=two%3D>; rel=\"next\""}},
-                 "[" + file_json("a.txt") + R"(,{"type":"directory","path":"d","oid":"x","size":0}])");
+    return reply(
+        200,
+        {{"Link", "<https://huggingface.co/api/models/acme/tiny/tree/" + kCommit +
+                      "?recursive=true&cursor=two%3D>; rel=\"next\""}},
+        "[" + file_json("a.txt") + R"(,{"type":"directory","path":"d","oid":"x","size":0}])");
   });
   const auto first = tree();
   ASSERT_TRUE(first) << first.error().message;
@@ -150,9 +150,8 @@ TEST_F(HubTest, RedirectToATrailingSlashKeepsQueryAndToken) {
 
 TEST_F(HubTest, PathsAreAskedAsAForm) {
   open();
-  server.script([](const HttpRequest&) {
-    return reply(200, {}, "[" + file_json("z space & +%.txt") + "]");
-  });
+  server.script(
+      [](const HttpRequest&) { return reply(200, {}, "[" + file_json("z space & +%.txt") + "]"); });
   const auto found = paths({"z space & +%.txt", "nope"});
   ASSERT_TRUE(found) << found.error().message;
   ASSERT_EQ(found->size(), 1u);
@@ -184,18 +183,21 @@ TEST_P(HubWithoutPathsInfo, HeadsAnswerInstead) {
     if (request.method == "POST") return reply(GetParam());
     if (request.target.find("/tree/" + kCommit + "/sub?") != std::string::npos)
       return reply(200, {}, "[" + file_json("sub/file") + "]");
-    if (request.target.ends_with("/none") || request.target.ends_with("/sub") || request.method == "GET")
+    if (request.target.ends_with("/none") || request.target.ends_with("/sub") ||
+        request.method == "GET")
       return reply(404, {{"X-Error-Code", "EntryNotFound"}});
     if (request.target.ends_with("/small"))
-      return reply(307, {{"Location", "/api/resolve-cache/models/acme/tiny/x/small?q=1"},
-                         {"X-Repo-Commit", kCommit}},
+      return reply(307,
+                   {{"Location", "/api/resolve-cache/models/acme/tiny/x/small?q=1"},
+                    {"X-Repo-Commit", kCommit}},
                    "a redirect's own body");
     if (request.target.ends_with("?q=1"))
       return reply(200, {{"ETag", "W/\"" + kSha1 + "\""}}, std::string(77, 'x'));
-    return reply(302, {{"Location", "http://127.0.0.1:9/signed?Signature=s"},
-                       {"X-Repo-Commit", kCommit},
-                       {"X-Linked-Etag", '"' + kSha256 + '"'},
-                       {"X-Linked-Size", "5000"}},
+    return reply(302,
+                 {{"Location", "http://127.0.0.1:9/signed?Signature=s"},
+                  {"X-Repo-Commit", kCommit},
+                  {"X-Linked-Etag", '"' + kSha256 + '"'},
+                  {"X-Linked-Size", "5000"}},
                  "elsewhere");
   });
   const auto found = paths({"small", "none", "large", "sub"});
@@ -226,11 +228,12 @@ TEST_F(HubTest, RefsOfAllKinds) {
   open();
   server.script([](const HttpRequest&) {
     const std::string to = R"(","targetCommit":")" + kCommit + "\"}";
-    return reply(200, {}, R"({"branches":[{"name":"main","ref":"refs/heads/main)" + to +
-                              R"(],"tags":[{"name":"v1","ref":"refs/tags/v1)" + to +
-                              R"(],"converts":[{"name":"parquet","ref":"refs/convert/parquet)" + to +
-                              R"(],"pullRequests":[{"name":"x","ref":"refs/pr/1)" + to +
-                              R"(,{"name":"x","ref":"../evil)" + to + "]}");
+    return reply(200, {},
+                 R"({"branches":[{"name":"main","ref":"refs/heads/main)" + to +
+                     R"(],"tags":[{"name":"v1","ref":"refs/tags/v1)" + to +
+                     R"(],"converts":[{"name":"parquet","ref":"refs/convert/parquet)" + to +
+                     R"(],"pullRequests":[{"name":"x","ref":"refs/pr/1)" + to +
+                     R"(,{"name":"x","ref":"../evil)" + to + "]}");
   });
   const auto list = refs();
   ASSERT_TRUE(list) << list.error().message;
@@ -308,10 +311,11 @@ TEST_F(HubTest, NonsenseIsAnError) {
   open(impatient);
   const std::string upper(40, 'A');
   for (const std::string& body :
-       {std::string("<html>portal</html>"), std::string(R"({"sha": "tru)"), std::string(), std::string("null"), std::string("[]"),
-        std::string("{}"), std::string("7"), std::string("\"x\""), std::string(100'000, '['),
-        std::string(R"({"id": 7, "sha": 7})"), std::string(R"({"id":"../../x","sha":"../../x"})"),
-        info_json(kCommit, "../../x"), info_json(upper), std::string(R"({"id":"acme/x","sha":null})")}) {
+       {std::string("<html>portal</html>"), std::string(R"({"sha": "tru)"), std::string(),
+        std::string("null"), std::string("[]"), std::string("{}"), std::string("7"),
+        std::string("\"x\""), std::string(100'000, '['), std::string(R"({"id": 7, "sha": 7})"),
+        std::string(R"({"id":"../../x","sha":"../../x"})"), info_json(kCommit, "../../x"),
+        info_json(upper), std::string(R"({"id":"acme/x","sha":null})")}) {
     server.script([&](const HttpRequest&) { return reply(200, {}, body); });
     const auto info = revision();
     ASSERT_FALSE(info) << body.substr(0, 60);
@@ -372,15 +376,16 @@ TEST_F(HubTest, ConnectionsAreAtMostSoMany) {
       EXPECT_TRUE(info);
       --left;
     });
-  for (int i = 0; i < 500 && left > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  for (int i = 0; i < 500 && left > 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_EQ(left, 0);
   EXPECT_LE(server.most_open(), 4u);
 }
 
 TEST(OpenHub, RefusesWhatIsNoEndpoint) {
   Metrics metrics;
-  for (const std::string url : {"", "huggingface.co", "ftp://x", "file:///x", "https://", "https://u:secret@h",
-                                "https://h/?q=1"}) {
+  for (const std::string url : {"", "huggingface.co", "ftp://x", "file:///x", "https://",
+                                "https://u:secret@h", "https://h/?q=1"}) {
     const auto opened = open_hub({.endpoints = {url}}, system_clock(), metrics);
     ASSERT_FALSE(opened) << url;
     EXPECT_EQ(opened.error().code, Code::invalid) << url;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// HttpServer: a raw HTTP/1.1 server on loopback whose every answer a test scripts, byte by byte if need
-// be, and whose requests it can read. One thread per connection; the script may be called from any.
+// HttpServer: a raw HTTP/1.1 server on loopback whose every answer a test scripts, byte by byte if
+// need be, and whose requests it can read. One thread per connection; the script may be called from
+// any.
 #pragma once
 
 #include <arpa/inet.h>
@@ -208,8 +209,9 @@ class HttpServer {
       value.erase(0, value.find_first_not_of(' '));
       request.headers[name] = value;
     }
-    const std::size_t length =
-        request.headers.contains("content-length") ? std::stoul(request.header("content-length")) : 0;
+    const std::size_t length = request.headers.contains("content-length")
+                                   ? std::stoul(request.header("content-length"))
+                                   : 0;
     while (buffer.size() < length)
       if (!more(fd, buffer)) return false;
     request.body = buffer.substr(0, length);

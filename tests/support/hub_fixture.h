@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What tests of the hub client share: a client on scripted servers, ids, JSON, and a sink that keeps
-// what it hears.
+// What tests of the hub client share: a client on scripted servers, ids, JSON, and a sink that
+// keeps what it hears.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -19,10 +19,15 @@ inline const std::string kCommit(40, 'c');
 inline const std::string kSha256(64, 'a');
 inline const std::string kSha1(40, 'b');
 
-inline RepoId repo(const std::string& text = "acme/tiny") { return *RepoId::parse_user(text); }
-inline CommitId commit(const std::string& hex = kCommit) { return *CommitId::parse(hex); }
+inline RepoId repo(const std::string& text = "acme/tiny") {
+  return *RepoId::parse_user(text);
+}
+inline CommitId commit(const std::string& hex = kCommit) {
+  return *CommitId::parse(hex);
+}
 
-inline std::string info_json(const std::string& sha = kCommit, const std::string& id = "acme/tiny") {
+inline std::string info_json(const std::string& sha = kCommit,
+                             const std::string& id = "acme/tiny") {
   return R"({"id":")" + id + R"(","sha":")" + sha +
          R"(","lastModified":"2024-03-01T10:20:30.000Z","private":false,"gated":false})";
 }
@@ -84,9 +89,8 @@ class HubTest : public ::testing::Test {
         [&](Done<RepoInfo> done) { hub->fetch_revision(of, name, std::move(done)); });
   }
   Result<TreePage> tree(const std::string& cursor = "", const CommitId& of = commit()) {
-    return wait_for<TreePage>([&](Done<TreePage> done) {
-      hub->fetch_tree_page(repo(), of, cursor, std::move(done));
-    });
+    return wait_for<TreePage>(
+        [&](Done<TreePage> done) { hub->fetch_tree_page(repo(), of, cursor, std::move(done)); });
   }
   Result<std::vector<TreeEntry>> paths(std::vector<std::string> names) {
     return wait_for<std::vector<TreeEntry>>([&](Done<std::vector<TreeEntry>> done) {
@@ -98,8 +102,7 @@ class HubTest : public ::testing::Test {
   }
   std::shared_ptr<RangeFetch> fetch(const std::shared_ptr<Heard>& sink, ByteRange range,
                                     std::uint64_t size, const std::string& path = "model.bin") {
-    return hub->fetch_range(
-        {repo(), commit(), path, *BlobId::parse(kSha256), size}, range, sink);
+    return hub->fetch_range({repo(), commit(), path, *BlobId::parse(kSha256), size}, range, sink);
   }
   static double seconds_of(const std::function<void()>& action) {
     const auto began = std::chrono::steady_clock::now();

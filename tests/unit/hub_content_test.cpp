@@ -40,29 +40,88 @@ TEST(CheckContent, Table) {
            {"store", false, 206, {right}, Kind::accept},
            {"store, its own ETag", false, 206, {right, {"ETag", '"' + other + '"'}}, Kind::accept},
            {"hub", true, 206, {right, here}, Kind::accept},
-           {"hub, size not told", true, 206, {here, {"Content-Range", "bytes 100-149/*"}}, Kind::accept},
+           {"hub, size not told",
+            true,
+            206,
+            {here, {"Content-Range", "bytes 100-149/*"}},
+            Kind::accept},
            {"hub, short", true, 206, {here, {"Content-Range", "bytes 100-120/1000"}}, Kind::accept},
-           {"hub, identity", true, 206, {here, right, {"Content-Encoding", "identity"}}, Kind::accept},
+           {"hub, identity",
+            true,
+            206,
+            {here, right, {"Content-Encoding", "identity"}},
+            Kind::accept},
            {"whole", true, 200, {here, {"Content-Length", "1000"}}, Kind::accept},
            {"whole, length not told", true, 200, {here}, Kind::accept},
            {"whole, another size", true, 200, {here, {"Content-Length", "999"}}, Kind::refused},
-           {"length is not the range's", false, 206, {right, {"Content-Length", "49"}}, Kind::refused},
+           {"length is not the range's",
+            false,
+            206,
+            {right, {"Content-Length", "49"}},
+            Kind::refused},
            {"starts early", false, 206, {{"Content-Range", "bytes 99-149/1000"}}, Kind::refused},
            {"starts late", false, 206, {{"Content-Range", "bytes 101-149/1000"}}, Kind::refused},
            {"ends late", false, 206, {{"Content-Range", "bytes 100-150/1000"}}, Kind::refused},
-           {"another size", false, 206, {{"Content-Range", "bytes 100-149/1001"}}, Kind::contradicts, Code::corrupt},
-           {"multipart", false, 206, {right, {"Content-Type", "multipart/byteranges"}}, Kind::refused},
+           {"another size",
+            false,
+            206,
+            {{"Content-Range", "bytes 100-149/1001"}},
+            Kind::contradicts,
+            Code::corrupt},
+           {"multipart",
+            false,
+            206,
+            {right, {"Content-Type", "multipart/byteranges"}},
+            Kind::refused},
            {"gzip", false, 206, {right, {"Content-Encoding", "gzip"}}, Kind::refused},
-           {"another commit", true, 206, {right, {"X-Repo-Commit", std::string(40, '9')}}, Kind::contradicts, Code::corrupt},
-           {"another commit on the redirect", true, 302, {{"X-Repo-Commit", std::string(40, '9')}}, Kind::contradicts, Code::corrupt},
-           {"another linked ETag", true, 302, {here, {"X-Linked-Etag", '"' + other + '"'}}, Kind::contradicts, Code::corrupt},
-           {"another linked size", true, 302, {here, {"X-Linked-Size", "7"}}, Kind::contradicts, Code::corrupt},
-           {"a redirect's own ETag", true, 302, {here, {"ETag", '"' + other + '"'}}, Kind::redirect},
-           {"another ETag", true, 206, {right, here, {"ETag", '"' + other + '"'}}, Kind::contradicts, Code::corrupt},
-           {"git's ETag for an LFS file", true, 206, {right, here, {"ETag", std::string(40, '8')}}, Kind::accept},
+           {"another commit",
+            true,
+            206,
+            {right, {"X-Repo-Commit", std::string(40, '9')}},
+            Kind::contradicts,
+            Code::corrupt},
+           {"another commit on the redirect",
+            true,
+            302,
+            {{"X-Repo-Commit", std::string(40, '9')}},
+            Kind::contradicts,
+            Code::corrupt},
+           {"another linked ETag",
+            true,
+            302,
+            {here, {"X-Linked-Etag", '"' + other + '"'}},
+            Kind::contradicts,
+            Code::corrupt},
+           {"another linked size",
+            true,
+            302,
+            {here, {"X-Linked-Size", "7"}},
+            Kind::contradicts,
+            Code::corrupt},
+           {"a redirect's own ETag",
+            true,
+            302,
+            {here, {"ETag", '"' + other + '"'}},
+            Kind::redirect},
+           {"another ETag",
+            true,
+            206,
+            {right, here, {"ETag", '"' + other + '"'}},
+            Kind::contradicts,
+            Code::corrupt},
+           {"git's ETag for an LFS file",
+            true,
+            206,
+            {right, here, {"ETag", std::string(40, '8')}},
+            Kind::accept},
            {"a third party's ETag", true, 206, {right, here, {"ETag", "\"5f-12\""}}, Kind::accept},
            {"416, our size", false, 416, {{"Content-Range", "bytes */1000"}}, Kind::refused},
-           {"416, another size", false, 416, {{"Content-Range", "bytes */7"}}, Kind::contradicts, Code::corrupt},
+           {"416, another size",
+            false,
+            416,
+            {{"Content-Range", "bytes */7"}},
+            Kind::contradicts,
+            Code::corrupt},
            {"store 401", false, 401, {}, Kind::expired},
            {"store 403", false, 403, {}, Kind::expired},
            {"store 404", false, 404, {}, Kind::expired},
@@ -71,7 +130,12 @@ TEST(CheckContent, Table) {
            {"hub 403", true, 403, {}, Kind::refused, Code::denied},
            {"hub 401", true, 401, {}, Kind::refused, Code::needs_login},
            {"hub 404 bare", true, 404, {}, Kind::refused},
-           {"hub 404 entry", true, 404, {{"X-Error-Code", "EntryNotFound"}}, Kind::refused, Code::not_found},
+           {"hub 404 entry",
+            true,
+            404,
+            {{"X-Error-Code", "EntryNotFound"}},
+            Kind::refused,
+            Code::not_found},
            {"hub 400", true, 400, {}, Kind::refused},
            {"hub 429", true, 429, {}, Kind::refused, Code::rate_limited},
            {"hub 204", true, 204, {}, Kind::refused},
@@ -92,11 +156,13 @@ TEST(CheckContent, WithoutACommitNobodyIsBelieved) {
   // A mirror that sends its own bytes need not name it, if it is no page of a captive portal.
   const ContentAnswer mirror{200, {}, true, false};
   EXPECT_EQ(check_content(kFile, kAsked, mirror).kind, Kind::accept);
-  const ContentAnswer page{200, headers_of({{"Content-Type", "text/html; charset=utf-8"}}), true, false};
+  const ContentAnswer page{200, headers_of({{"Content-Type", "text/html; charset=utf-8"}}), true,
+                           false};
   EXPECT_EQ(check_content(kFile, kAsked, page).kind, Kind::refused);
   // A mirror that sent us to the Hub: there the commit appears.
-  const ContentAnswer hub{206, headers_of({{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 100-149/1000"}}),
-                          false, false};
+  const ContentAnswer hub{
+      206, headers_of({{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 100-149/1000"}}), false,
+      false};
   EXPECT_EQ(check_content(kFile, kAsked, hub).kind, Kind::accept);
 }
 
@@ -117,10 +183,12 @@ Answer head(int status, const List& trail, const List& last = {}) {
 
 TEST(ReadHead, FirstValueWins) {
   const CommitId commit = *CommitId::parse(kCommit);
-  const auto linked = read_head(
-      head(200, {{"X-Repo-Commit", kCommit}, {"X-Linked-Etag", '"' + kSha256 + '"'}, {"X-Linked-Size", "7"}},
-           {{"ETag", "\"x\""}, {"Content-Length", "9"}}),
-      commit, "m");
+  const auto linked = read_head(head(200,
+                                     {{"X-Repo-Commit", kCommit},
+                                      {"X-Linked-Etag", '"' + kSha256 + '"'},
+                                      {"X-Linked-Size", "7"}},
+                                     {{"ETag", "\"x\""}, {"Content-Length", "9"}}),
+                                commit, "m");
   ASSERT_TRUE(linked && *linked);
   EXPECT_EQ((*linked)->size, 7u);
   EXPECT_EQ((*linked)->blob->hex(), kSha256);
@@ -128,7 +196,8 @@ TEST(ReadHead, FirstValueWins) {
 
 TEST(ReadHead, ARedirectsLengthIsItsOwn) {
   const CommitId commit = *CommitId::parse(kCommit);
-  const List told{{"X-Repo-Commit", kCommit}, {"X-Linked-Etag", kSha256}, {"Content-Length", "300"}};
+  const List told{
+      {"X-Repo-Commit", kCommit}, {"X-Linked-Etag", kSha256}, {"Content-Length", "300"}};
   EXPECT_EQ(read_head(head(302, told), commit, "m").error().code, Code::unsupported);
   EXPECT_EQ((*read_head(head(200, {}, told), commit, "m"))->size, 300u);
 }
@@ -141,8 +210,9 @@ TEST(ReadHead, MissingAndForeign) {
             Code::not_found)
       << "some mirrors say so of a missing file: no absence to keep";
   EXPECT_EQ(read_head(head(200, {{"ETag", kSha256}}), commit, "m").error().code, Code::unreachable);
-  EXPECT_EQ(read_head(head(200, {{"X-Repo-Commit", std::string(40, '9')}}), commit, "m").error().code,
-            Code::unreachable);
+  EXPECT_EQ(
+      read_head(head(200, {{"X-Repo-Commit", std::string(40, '9')}}), commit, "m").error().code,
+      Code::unreachable);
 }
 
 }  // namespace

@@ -11,8 +11,10 @@ const RepoId kRepo = *RepoId::parse_user("acme/tiny");
 const std::string kSha1(40, 'b');
 const std::string kSha256(64, 'a');
 
-std::string entry(const std::string& path, const std::string& more = {}, const std::string& size = "3") {
-  return R"({"type":"file","path":")" + path + R"(","oid":")" + kSha1 + R"(","size":)" + size + more + "}";
+std::string entry(const std::string& path, const std::string& more = {},
+                  const std::string& size = "3") {
+  return R"({"type":"file","path":")" + path + R"(","oid":")" + kSha1 + R"(","size":)" + size +
+         more + "}";
 }
 // The paths that were let in; nothing: the page was refused.
 std::optional<std::vector<std::string>> names(const std::string& items) {
@@ -29,7 +31,10 @@ std::optional<std::vector<std::string>> names(const std::string& items) {
 TEST(Entries, FilesDirectoriesAndLfs) {
   const auto entries = parse_entries(
       kRepo, "[" + entry("a.txt") + R"(,{"type":"directory","path":"d","oid":"x","size":0},)" +
-                 entry("d/m.bin", R"(,"xetHash":"x","lfs":{"oid":")" + kSha256 + R"(","size":5000000000,"pointerSize":130})", "130") +
+                 entry("d/m.bin",
+                       R"(,"xetHash":"x","lfs":{"oid":")" + kSha256 +
+                           R"(","size":5000000000,"pointerSize":130})",
+                       "130") +
                  "]");
   ASSERT_TRUE(entries);
   ASSERT_EQ(entries->size(), 3u);
@@ -43,8 +48,9 @@ TEST(Entries, FilesDirectoriesAndLfs) {
 }
 
 TEST(Entries, Sha256AtTheTop) {
-  const auto entries = parse_entries(
-      kRepo, R"([{"type":"file","path":"m","oid":")" + kSha256 + R"(","size":9,"lfs":{"oid":")" + kSha256 + R"(","size":9}}])");
+  const auto entries =
+      parse_entries(kRepo, R"([{"type":"file","path":"m","oid":")" + kSha256 +
+                               R"(","size":9,"lfs":{"oid":")" + kSha256 + R"(","size":9}}])");
   ASSERT_TRUE(entries);
   EXPECT_EQ(entries->at(0).blob->kind(), BlobId::Kind::sha256);
 }
@@ -87,15 +93,18 @@ TEST(Entries, NoNameIsFileAndDirectory) {
   EXPECT_EQ(names(entry("both") + R"(,{"type":"directory","path":"both"})"), Names{"both"});
   EXPECT_EQ(names(R"({"type":"directory","path":"both"},)" + entry("both")), Names{"both"});
   EXPECT_EQ(names(entry("twice") + "," + entry("twice", "", "4")), Names{"twice"});
-  EXPECT_EQ(names(entry("a/b/c") + "," + entry("a/b/d") + "," + entry("a/e") + R"(,{"type":"directory","path":"a/b"})"),
+  EXPECT_EQ(names(entry("a/b/c") + "," + entry("a/b/d") + "," + entry("a/e") +
+                  R"(,{"type":"directory","path":"a/b"})"),
             (Names{"a/b/c", "a/b/d", "a/e", "a/b"}));
 }
 
 TEST(Entries, WhatIsNoTreeIsRefused) {
   for (const std::string& items :
-       {std::string("null"), std::string("7"), std::string("\"x\""), std::string("[]"), std::string("{}"),
-        std::string(R"({"type":"file"})"), std::string(R"({"path":"x"})"), std::string(R"({"type":"file","path":7})"),
-        std::string(R"({"type":"file","path":"\ud800","oid":"x"})"), std::string("{"), std::string(100'000, '[')})
+       {std::string("null"), std::string("7"), std::string("\"x\""), std::string("[]"),
+        std::string("{}"), std::string(R"({"type":"file"})"), std::string(R"({"path":"x"})"),
+        std::string(R"({"type":"file","path":7})"),
+        std::string(R"({"type":"file","path":"\ud800","oid":"x"})"), std::string("{"),
+        std::string(100'000, '[')})
     EXPECT_EQ(names(items), std::nullopt) << items.substr(0, 60);
   for (const std::string body : {"", "{}", "null", "7", "<html>", "[", "[1,"})
     EXPECT_FALSE(parse_entries(kRepo, body)) << body;
@@ -122,16 +131,18 @@ TEST(Info, GatedAndPrivate) {
 }
 
 TEST(Info, Refused) {
-  for (const std::string body : {R"({"id":"acme/x"})", R"({"sha":"main"})", R"({"sha":null})", R"({"sha":["x"]})",
-                                 R"({"error":"x"})"})
+  for (const std::string body : {R"({"id":"acme/x"})", R"({"sha":"main"})", R"({"sha":null})",
+                                 R"({"sha":["x"]})", R"({"error":"x"})"})
     EXPECT_FALSE(parse_repo_info(kRepo, body)) << body;
 }
 
 TEST(Refs, BadOnesAreLeftOut) {
   const std::string commit(40, 'c');
   const auto list = parse_refs(
-      kRepo, R"({"branches":[7,{},{"name":"a","targetCommit":"x"},{"name":"../b","targetCommit":")" + commit +
-                 R"("},{"name":"main","targetCommit":")" + commit + R"("}],"tags":7,"converts":null})");
+      kRepo,
+      R"({"branches":[7,{},{"name":"a","targetCommit":"x"},{"name":"../b","targetCommit":")" +
+          commit + R"("},{"name":"main","targetCommit":")" + commit +
+          R"("}],"tags":7,"converts":null})");
   ASSERT_TRUE(list);
   ASSERT_EQ(list->refs.size(), 1u);
   EXPECT_EQ(list->refs[0].revision, "main");

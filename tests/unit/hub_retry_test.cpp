@@ -12,9 +12,15 @@ using std::chrono::seconds;
 
 const Instant kNow{seconds{1'000}};
 
-Standing up(int wait = 0) { return {.up = true, .wait_until = kNow + seconds(wait)}; }
-Standing asked() { return {.up = true, .asked = true, .wait_until = kNow}; }
-Standing down() { return {.up = false, .wait_until = kNow}; }
+Standing up(int wait = 0) {
+  return {.up = true, .wait_until = kNow + seconds(wait)};
+}
+Standing asked() {
+  return {.up = true, .asked = true, .wait_until = kNow};
+}
+Standing down() {
+  return {.up = false, .wait_until = kNow};
+}
 
 TEST(ChooseEndpoint, Table) {
   struct Case {

@@ -22,11 +22,12 @@ TEST(Url, Parts) {
   struct Case {
     std::string text, origin, path, query;
   };
-  for (const auto& [text, origin, path, query] : std::vector<Case>{
-           {"https://huggingface.co", "https://huggingface.co", "/", ""},
-           {"https://HuggingFace.co:443/a%2Fb?x=%22y%22", "https://huggingface.co", "/a%2Fb", "x=%22y%22"},
-           {"http://h:8080/", "http://h:8080", "/", ""},
-           {"http://[::1]:99/x#frag", "http://[::1]:99", "/x", ""}}) {
+  for (const auto& [text, origin, path, query] :
+       std::vector<Case>{{"https://huggingface.co", "https://huggingface.co", "/", ""},
+                         {"https://HuggingFace.co:443/a%2Fb?x=%22y%22", "https://huggingface.co",
+                          "/a%2Fb", "x=%22y%22"},
+                         {"http://h:8080/", "http://h:8080", "/", ""},
+                         {"http://[::1]:99/x#frag", "http://[::1]:99", "/x", ""}}) {
     const Url parsed = url(text);
     EXPECT_EQ(parsed.origin(), origin);
     EXPECT_EQ(parsed.path, path);
@@ -35,8 +36,9 @@ TEST(Url, Parts) {
 }
 
 TEST(Url, Refused) {
-  for (const std::string text : {"", "x", "/x", "ftp://h/", "file:///x", "gopher://h", "http://", "//h",
-                                 "http://u@h/", "http://u:p@h/", "http://h:99999/", "javascript:x"})
+  for (const std::string text :
+       {"", "x", "/x", "ftp://h/", "file:///x", "gopher://h", "http://", "//h", "http://u@h/",
+        "http://u:p@h/", "http://h:99999/", "javascript:x"})
     EXPECT_FALSE(parse_url(text)) << text;
   EXPECT_FALSE(parse_url(std::string("http://h/\0x", 11)));
   EXPECT_FALSE(parse_url("http://h/" + std::string(20'000, 'x')));
@@ -58,7 +60,8 @@ TEST(Url, Origins) {
   EXPECT_FALSE(same_origin(url("https://h"), url("http://h")));
   EXPECT_FALSE(same_origin(url("https://h"), url("https://h:444")));
   EXPECT_FALSE(same_origin(url("https://h"), url("https://h.evil")));
-  for (const std::string text : {"http://localhost", "http://127.0.0.1:9", "http://127.9.9.9", "http://[::1]"})
+  for (const std::string text :
+       {"http://localhost", "http://127.0.0.1:9", "http://127.9.9.9", "http://[::1]"})
     EXPECT_TRUE(is_loopback(url(text))) << text;
   for (const std::string text : {"http://127.evil.org", "http://10.0.0.1", "http://localhost.evil"})
     EXPECT_FALSE(is_loopback(url(text))) << text;
@@ -87,16 +90,17 @@ TEST(Headers, ContentRange) {
   EXPECT_EQ(range->total, 10u);
   EXPECT_FALSE(parse_content_range("bytes 0-0/*")->total);
   EXPECT_TRUE(parse_content_range("bytes */10")->unsatisfied);
-  for (const std::string bad : {"", "bytes", "bytes 5-9", "bytes 9-5/10", "bytes 5-10/10", "bytes a-b/c",
-                                "items 0-1/2", "bytes -5-9/10", "bytes 5-/10", "bytes 5-9/",
-                                "bytes 99999999999999999999-99999999999999999999/9"})
+  for (const std::string bad : {"", "bytes", "bytes 5-9", "bytes 9-5/10", "bytes 5-10/10",
+                                "bytes a-b/c", "items 0-1/2", "bytes -5-9/10", "bytes 5-/10",
+                                "bytes 5-9/", "bytes 99999999999999999999-99999999999999999999/9"})
     EXPECT_FALSE(parse_content_range(bad)) << bad;
 }
 
 TEST(Headers, NextLink) {
   EXPECT_EQ(find_next_link("<https://h/x?a=1>; rel=\"next\""), "https://h/x?a=1");
   EXPECT_EQ(find_next_link("<a>; rel=\"xet-auth\", <b>; foo=\"x,y\"; rel=next"), "b");
-  for (const std::string none : {"", "<x", "x>; rel=\"next\"", "<a>; rel=\"prev\"", "<a>", "rel=\"next\""})
+  for (const std::string none :
+       {"", "<x", "x>; rel=\"next\"", "<a>; rel=\"prev\"", "<a>", "rel=\"next\""})
     EXPECT_FALSE(find_next_link(none)) << none;
   EXPECT_FALSE(find_next_link("<" + std::string(5'000, 'x')));
 }
@@ -124,15 +128,21 @@ TEST(Headers, AskedWait) {
            {"nothing said", {}, 0},
            {"window", {{"RateLimit", "\"api\";r=0;t=5"}}, 6'000},
            {"some left: not the cause", {{"RateLimit", "\"api\";r=3;t=5"}}, 0},
-           {"some left, and retry-after", {{"RateLimit", "\"api\";r=3;t=5"}, {"Retry-After", "2"}}, 3'000},
+           {"some left, and retry-after",
+            {{"RateLimit", "\"api\";r=3;t=5"}, {"Retry-After", "2"}},
+            3'000},
            {"retry-after", {{"Retry-After", "7"}}, 8'000},
            {"a date is ignored", {{"Retry-After", "Wed, 21 Oct 2065 07:28:00 GMT"}}, 0},
            {"beyond its own window",
-            {{"RateLimit", "\"api\";r=0;t=100000"}, {"RateLimit-Policy", "\"fixed window\";\"api\";q=500;w=300"}}, 0},
+            {{"RateLimit", "\"api\";r=0;t=100000"},
+             {"RateLimit-Policy", "\"fixed window\";\"api\";q=500;w=300"}},
+            0},
            {"beyond an hour", {{"Retry-After", "100000"}}, 0},
            {"beyond everything", {{"Retry-After", "99999999999999999999"}}, 0},
            {"in its window",
-            {{"RateLimit", "\"api\";r=0;t=200"}, {"RateLimit-Policy", "\"fixed window\";\"api\";q=500;w=300"}}, 201'000}}) {
+            {{"RateLimit", "\"api\";r=0;t=200"},
+             {"RateLimit-Policy", "\"fixed window\";\"api\";q=500;w=300"}},
+            201'000}}) {
     Headers headers;
     for (const auto& [key, value] : list) headers.add(key, value);
     EXPECT_EQ(asked_wait(headers).count(), expected) << name;
@@ -202,8 +212,8 @@ class JourneyTest : public ::testing::Test {
 };
 
 TEST_F(JourneyTest, HomeIsSchemeHostAndPort) {
-  for (const std::string away : {"https://hub.org:444/x", "https://hub.org.evil/x", "https://evil/hub.org",
-                                 "https://cdn.hub.org/x"}) {
+  for (const std::string away : {"https://hub.org:444/x", "https://hub.org.evil/x",
+                                 "https://evil/hub.org", "https://cdn.hub.org/x"}) {
     Journey journey(url("https://hub.org"), url("https://hub.org/a"));
     ASSERT_TRUE(journey.at_home());
     ASSERT_TRUE(follow(journey, away)) << away;
@@ -266,8 +276,9 @@ TEST(Paths, Cursors) {
   const CommitId commit = *CommitId::parse(std::string(40, 'c'));
   const std::string listing = "/api/models/a/b/tree/" + commit.hex();
   const Url here = url("https://h/hf" + listing);
-  for (const std::string& link : {"https://h/hf" + listing + "?cursor=x%3D", "https://huggingface.co" + listing + "?cursor=x%3D",
-                                 "http://10.0.0.1:8080" + listing + "/?cursor=x%3D"}) {
+  for (const std::string& link : {"https://h/hf" + listing + "?cursor=x%3D",
+                                  "https://huggingface.co" + listing + "?cursor=x%3D",
+                                  "http://10.0.0.1:8080" + listing + "/?cursor=x%3D"}) {
     const auto path = next_page_path(url("https://h/hf"), here, link, commit);
     EXPECT_TRUE(path) << link;
     EXPECT_NE(path->find("?cursor=x%3D"), std::string::npos);
@@ -277,10 +288,11 @@ TEST(Paths, Cursors) {
     EXPECT_EQ(cursor->pages, 3);
     EXPECT_EQ(cursor->path, *path);
   }
-  for (const std::string link : {"https://h/other", "x", "https://h/api/models/a/b/tree/main?cursor=x"})
+  for (const std::string link :
+       {"https://h/other", "x", "https://h/api/models/a/b/tree/main?cursor=x"})
     EXPECT_FALSE(next_page_path(url("https://h/hf"), here, link, commit)) << link;
-  for (const std::string& text : std::vector<std::string>{
-           "", "1", "x " + listing, "1 /etc/passwd", "99999 " + listing, "-1 " + listing})
+  for (const std::string& text : std::vector<std::string>{"", "1", "x " + listing, "1 /etc/passwd",
+                                                          "99999 " + listing, "-1 " + listing})
     EXPECT_FALSE(read_cursor(text, commit)) << text;
 }
 
