@@ -41,6 +41,7 @@ TreeLoader::TreeLoader(const CatalogOptions& options, Origin& origin, Store& sto
       store_(store),
       clock_(clock),
       missing_(clock),
+      doubtful_(clock),
       restarted_(clock) {}
 
 void TreeLoader::fetch_page(CommitNumber commit, Done<Page> done) {
@@ -158,11 +159,16 @@ void TreeLoader::ask_path(CommitNumber commit, Position parent, const std::strin
   path = path.empty() ? name : path + '/' + name;
   const std::string key = listing_key(commit) + '/' + path;
   if (missing_.knows(key)) return done(std::optional<Position>{});
+  if (doubtful_.knows(key)) return done(fail(Code::not_found, "{} was not found", path));
   if (!paths_.join(key, std::move(done))) return;
   if (++(*asked_.lock())[commit] == kPathsBeforeListing) complete(commit, [](Result<void>) {});
   auto answer = [self = shared_from_this(), commit, parent, name, path,
                  key](Result<std::vector<TreeEntry>> entries) {
-    if (!entries) return self->paths_.land(key, fail(entries));
+    if (!entries) {
+      if (entries.error().code == Code::not_found)
+        self->doubtful_.remember(key, self->options_.missing_ttl);
+      return self->paths_.land(key, fail(entries));
+    }
     std::erase_if(*entries, [&](const TreeEntry& entry) { return entry.path != path; });
     if (entries->empty()) {
       self->missing_.remember(key, kForLong);

@@ -50,6 +50,7 @@ class TreeLoader : public std::enable_shared_from_this<TreeLoader> {
   Store& store_;
   const Clock& clock_;
   Recent missing_;    // commits and paths that the Hub does not have
+  Recent doubtful_;   // paths that were not found, which is no proof
   Recent restarted_;  // listings whose cursor was thrown away
   Guarded<std::unordered_map<CommitNumber, int>> asked_;  // single paths, by commit
   Flight<Page> pages_;

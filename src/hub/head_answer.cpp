@@ -7,8 +7,11 @@ Result<std::optional<TreeEntry>> read_head(const Answer& answer, const CommitId&
                                            const std::string& path) {
   switch (answer.verdict) {
     case Verdict::ok: break;
-    case Verdict::entry_missing:
-    case Verdict::missing: return std::optional<TreeEntry>{};
+    case Verdict::entry_missing: return std::optional<TreeEntry>{};
+    case Verdict::missing:
+      // Anybody can say 404; only who knows the commit can say what it lacks.
+      if (answer.trail.get("x-repo-commit") == commit.hex()) return std::optional<TreeEntry>{};
+      [[fallthrough]];
     default: return fail(refusal(answer.verdict, answer.status, answer.headers, path));
   }
   const Headers& trail = answer.trail;

@@ -11,7 +11,7 @@
 
 namespace hffs::hub {
 
-// Nothing: the commit has no such file. The first value that a hop of the Hub gives counts;
+// Nothing: the commit has no such file, for all time. not_found: it seems so, but nothing proves it. The first value that a hop of the Hub gives counts;
 // Content-Length only where it does not measure the body of a redirect.
 Result<std::optional<TreeEntry>> read_head(const Answer& answer, const CommitId& commit,
                                            const std::string& path);

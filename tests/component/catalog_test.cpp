@@ -363,5 +363,25 @@ TEST_F(CatalogTest, WhateverTheHubAnswersALookupIsAbsenceAtWorst) {
   EXPECT_TRUE(walk("models--acme--tiny"));
 }
 
+TEST_F(CatalogTest, ANotFoundThatProvesNothingIsBelievedForAMoment) {
+  origin_.page_size = 1;
+  const std::string base = "models--acme--tiny/snapshots/" + kCommitA;
+  ASSERT_TRUE(walk(base + "/config.json"));
+  origin_.fault = [](const std::string& call) -> std::optional<Error> {
+    if (call != "paths") return {};
+    return Error{Code::not_found, "404", {}};
+  };
+  for (int i = 0; i < 3; ++i) {
+    const auto entry = walk(base + "/sub");
+    ASSERT_FALSE(entry) << "the kernel would keep it";
+    EXPECT_EQ(entry.error().code, Code::not_found);
+  }
+  EXPECT_EQ(origin_.count("paths"), 1);
+  origin_.fault = nullptr;
+  options_.missing_ttl = std::chrono::milliseconds(0);
+  reopen();
+  EXPECT_TRUE(walk(base + "/sub/deep/x.bin"));
+}
+
 }  // namespace
 }  // namespace hffs

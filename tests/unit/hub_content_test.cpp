@@ -205,7 +205,11 @@ TEST(ReadHead, ARedirectsLengthIsItsOwn) {
 TEST(ReadHead, MissingAndForeign) {
   const CommitId commit = *CommitId::parse(kCommit);
   EXPECT_FALSE(*read_head(head(404, {}, {{"X-Error-Code", "EntryNotFound"}}), commit, "m"));
-  EXPECT_FALSE(*read_head(head(404, {}), commit, "m"));
+  EXPECT_FALSE(*read_head(head(404, {{"X-Repo-Commit", kCommit}}), commit, "m"));
+  EXPECT_EQ(read_head(head(404, {}), commit, "m").error().code, Code::not_found)
+      << "a page of anybody's";
+  EXPECT_EQ(read_head(head(404, {{"X-Repo-Commit", std::string(40, '9')}}), commit, "m").error().code,
+            Code::not_found);
   EXPECT_EQ(read_head(head(401, {}, {{"X-Error-Code", "RepoNotFound"}}), commit, "m").error().code,
             Code::not_found)
       << "some mirrors say so of a missing file: no absence to keep";
