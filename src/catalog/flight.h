@@ -25,6 +25,8 @@ class Flight {
     return waiters.size() == 1;
   }
 
+  bool under_way(const std::string& key) { return flights_.lock()->contains(key); }
+
   void land(const std::string& key, const Result<T>& result) {
     std::vector<Done<T>> waiters;
     {

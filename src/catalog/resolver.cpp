@@ -103,15 +103,27 @@ void Resolver::find_directory(const RepoRow& repo, const std::string& path, Done
 void Resolver::refresh(const RepoRow& repo, const std::string& revision, bool now) {
   const std::string key = key_of(repo.id, revision);
   if (now) {
-    missing_.forget(key);
-    missing_.forget(repo.id.layout());
-  } else {
-    if (fresh_.knows(key)) return;
-    fresh_.remember(key, kRefreshPause);
+    // What is under way may be answered with what was true before: once more when it has landed.
+    if (!flights_.under_way(key)) return ask_anew(repo.id, revision);
+    return resolve(repo.id, revision, [self = shared_from_this(), id = repo.id, revision](auto) {
+      self->ask_anew(id, revision);
+    });
   }
-  resolve(repo.id, revision, [repo, revision](Result<Resolution> answer) {
+  if (fresh_.knows(key)) return;
+  fresh_.remember(key, kRefreshPause);
+  ask_behind(repo.id, revision);
+}
+
+void Resolver::ask_anew(const RepoId& repo, const std::string& revision) {
+  missing_.forget(key_of(repo, revision));
+  missing_.forget(repo.layout());
+  ask_behind(repo, revision);
+}
+
+void Resolver::ask_behind(const RepoId& repo, const std::string& revision) {
+  resolve(repo, revision, [repo, revision](Result<Resolution> answer) {
     if (!answer)
-      log(Level::debug, "catalog", "{}: refs/{} not refreshed: {}", repo.id.text(), revision,
+      log(Level::debug, "catalog", "{}: refs/{} not refreshed: {}", repo.text(), revision,
           answer.error().message);
   });
 }

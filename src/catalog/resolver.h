@@ -29,10 +29,13 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
   void resolve(const RepoId& repo, const std::string& revision, Done<Resolution> done);
   // Whether `path` is a directory of refs ("feature" where a branch "feature/x" exists): its row.
   void find_directory(const RepoRow& repo, const std::string& path, Done<RefRow> done);
-  // Refreshes a ref behind the caller's back if it is older than ref_ttl (or `now`).
+  // Refreshes a ref behind the caller's back if it is older than ref_ttl; `now`: in any case, with a
+  // question that is asked after this call.
   void refresh(const RepoRow& repo, const std::string& revision, bool now);
 
  private:
+  void ask_anew(const RepoId& repo, const std::string& revision);
+  void ask_behind(const RepoId& repo, const std::string& revision);
   void settle(const RepoId& repo, const std::string& revision, const std::string& key,
               Result<RepoInfo> answer);
 

@@ -383,5 +383,24 @@ TEST_F(CatalogTest, ANotFoundThatProvesNothingIsBelievedForAMoment) {
   EXPECT_TRUE(walk(base + "/sub/deep/x.bin"));
 }
 
+TEST_F(CatalogTest, AWrittenRefIsAskedForAfterTheWrite) {
+  const auto ref = walk("models--acme--tiny/refs/main");
+  ASSERT_TRUE(ref);
+  std::atomic<bool> held = false, released = false;
+  origin_.on_the_way = [&](const std::string&) {
+    held = true;
+    while (!released) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  };
+  const int calls = origin_.count("revision");
+  catalog_->refresh_ref(ref->node, "");
+  while (!held) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  // The old value travels already when the ref moves.
+  origin_.repos["acme/tiny"].refs["main"] = kCommitB;
+  for (int i = 0; i < 5; ++i) catalog_->refresh_ref(ref->node, "");
+  released = true;
+  EXPECT_TRUE(reads(ref->node, kCommitB));
+  EXPECT_EQ(origin_.count("revision"), calls + 2) << "one more, however many wrote";
+}
+
 }  // namespace
 }  // namespace hffs

@@ -35,6 +35,7 @@ class FakeOrigin final : public Origin {
   std::map<std::string, Repo> repos;  // by RepoId::text(); change only while nothing is asked
   std::size_t page_size = 1'000;
   std::function<std::optional<Error>(const std::string& call)> fault;  // before an answer
+  std::function<void(const std::string& call)> on_the_way;  // while an answer travels
 
   int count(const std::string& call) {
     std::lock_guard lock(mutex_);
@@ -130,7 +131,9 @@ class FakeOrigin final : public Origin {
     post([this, call, done = std::move(done), make = std::move(make)]() mutable {
       if (fault)
         if (auto error = fault(call)) return done(fail(std::move(*error)));
-      done(make());
+      auto result = make();
+      if (on_the_way) on_the_way(call);
+      done(std::move(result));
     });
   }
   void post(std::move_only_function<void()> task) {
