@@ -80,10 +80,12 @@ void RangeCall::ask_endpoint() {
              endpoint.url(resolve_path(file_.repo, file_.commit.hex(), file_.path))));
 }
 
-// Asks the next endpoint, if what went wrong is this one's trouble and there is another.
+// Asks the next endpoint, if there is another and it may do better: in trouble, and where this one
+// does not have what another may (a mirror of a part, a token that only one of them knows).
 bool RangeCall::fail_over(const Error& error) {
-  if (tried_.size() < 2 || (!info(error.code).retry_helps && error.code != Code::corrupt))
-    return false;
+  const bool no = error.code == Code::not_found || error.code == Code::denied ||
+                  error.code == Code::needs_login || error.code == Code::corrupt;
+  if (tried_.size() < 2 || (!info(error.code).retry_helps && !no)) return false;
   if (!session_.endpoint_for_content(tried_)) return false;
   ask_endpoint();
   return true;

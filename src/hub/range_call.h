@@ -3,7 +3,7 @@
 // RangeCall: one range of one file, one attempt: the endpoint tells where the bytes lie (or sends
 // them itself), the answer is checked, and what may be believed goes to the sink. An address that
 // the store refuses is asked for again, once; as long as nothing was delivered the next endpoint
-// may do better. Network thread; RangeHandle is for the others.
+// may do better, after a refusal, too. Network thread; RangeHandle is for the others.
 #pragma once
 
 #include "content_check.h"

@@ -202,7 +202,8 @@ TEST_F(HubTest, RangesGoToTheNextEndpointAsLongAsNothingCame) {
   open([&](OriginOptions& options) { options.endpoints = {server.url(), second.url()}; });
   const std::string range = "bytes 0-4/10";
   for (const HttpReply& bad :
-       {reply(500), reply(404), reply(200, {}, "<html>"), reply(429, {{"Retry-After", "60"}}),
+       {reply(500), reply(404), reply(404, {{"X-Error-Code", "RepoNotFound"}}),
+        reply(404, {{"X-Error-Code", "EntryNotFound"}}), reply(401), reply(403), reply(200, {}, "<html>"), reply(429, {{"Retry-After", "60"}}),
         reply(206, {{"X-Repo-Commit", std::string(40, '9')}, {"Content-Range", range}}, "xxxxx"),
         reply(302, {{"Location", "http://127.0.0.1:9/x"}, {"X-Repo-Commit", kCommit}}),
         HttpReply{"", HttpReply::End::reset}}) {
@@ -215,10 +216,15 @@ TEST_F(HubTest, RangesGoToTheNextEndpointAsLongAsNothingCame) {
   hub.reset();
   open([&](OriginOptions& options) { options.endpoints = {server.url(), second.url()}; });
   second.clear_requests();
-  server.script([&](const HttpRequest&) { return reply(403, {{"X-Error-Code", "GatedRepo"}}); });
+  second.script([&](const HttpRequest&) { return reply(403, {{"X-Error-Code", "GatedRepo"}}); });
+  server.script([&](const HttpRequest&) { return reply(404, {{"X-Error-Code", "RepoNotFound"}}); });
   auto sink = std::make_shared<Heard>();
   fetch(sink, {0, 5}, 10);
-  EXPECT_EQ(sink->end(), Code::denied) << "a no is an answer";
+  EXPECT_EQ(sink->end(), Code::denied) << "where all say no that is the answer";
+  second.script(right);
+  hub.reset();
+  open([&](OriginOptions& options) { options.endpoints = {server.url(), second.url()}; });
+  second.clear_requests();
   server.script([&](const HttpRequest&) {
     return HttpReply{"HTTP/1.1 206 Partial\r\nX-Repo-Commit: " + kCommit +
                          "\r\nContent-Range: " + range + "\r\nContent-Length: 5\r\n\r\n01",
