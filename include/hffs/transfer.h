@@ -10,6 +10,12 @@
 // the last byte that arrived, until `read_deadline` has passed since the waiter began. A
 // permanent refusal (denied, not_found, corrupt answer for the pinned commit) by every source ends
 // at once.
+//
+// Slots are shared by blob, so that stalled blobs hold up nobody who reads another. The next free
+// one goes to the blob that has the fewest requests under way; the last quarter of them only to
+// blobs that have none. Who waits for a slot longer than `slot_patience` takes one from the blob
+// that has most, at least two more than his own, or, having none, from a request that is silent:
+// that one is queued again, and goes on behind its last byte.
 #pragma once
 
 #include <chrono>
@@ -36,7 +42,9 @@ struct TransferOptions {
   BlockIndex blocks_per_request = 8;
   // Bytes held between the network and the disk; arriving data is paused beyond it.
   std::uint64_t buffer_bytes = std::uint64_t{32} << 20;
+  // Slots: at most what the origin has connections for, or requests would wait there in line.
   int requests_in_flight = 16;
+  std::chrono::milliseconds slot_patience{1'000};
   // A blob whose bytes were wrong this often in a row is not fetched again for a minute: EIO.
   int corrupt_limit = 3;
 };

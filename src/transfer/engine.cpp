@@ -10,6 +10,8 @@ namespace {
 
 // About two seconds of back-off.
 constexpr int kFailuresToWarn = 4;
+// Fewer bytes than this within `slot_patience` are silence.
+constexpr std::uint64_t kTrickle = 16 * 1024;
 
 BlobKey key_of(const Blob& blob) {
   return {blob.identity().number, blob.identity().incarnation};
@@ -71,7 +73,7 @@ void Engine::plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<B
       }
       if (!request || request->run.count >= options_.blocks_per_request) {
         request = std::make_shared<Request>(waiter->key, blob, sources, block);
-        queue_.push_back(request);
+        enqueue(request);
       }
       ++request->run.count;
       entry.owner = request;
@@ -126,33 +128,13 @@ void Engine::drop(Request& request, const Error* error, Completions& completions
   request.partial = {};
 }
 
-std::shared_ptr<Request> Engine::next_request(Completions& completions) {
-  while (!stopping_ && !queue_.empty() &&
-         running_.size() < static_cast<std::size_t>(options_.requests_in_flight)) {
-    auto request = std::move(queue_.front());
-    queue_.pop_front();
-    if (!wanted(*request)) {
-      drop(*request, nullptr, completions);
-    } else if (whole_.contains(request->key)) {
-      resting_.emplace(clock_.now() + options_.retry_first, std::move(request));
-      changed_.notify_all();
-    } else {
-      trim(*request);
-      running_.insert(request);
-      return request;
-    }
-  }
-  return nullptr;
-}
-
 void Engine::dispatch() {
   while (true) {
     std::shared_ptr<Request> request;
     ByteRange range;
     {
-      Completions completions;
       std::lock_guard lock(mutex_);
-      request = next_request(completions);
+      request = next_request();
       if (!request) return;
       const ByteRange all = bytes_of(request->run, request->source.size);
       range = {request->position, all.end() - request->position};
@@ -195,6 +177,11 @@ bool Engine::reserve_buffer(std::uint64_t bytes, const std::shared_ptr<Request>&
     return false;
   }
   buffered_ += bytes;
+  request->trickle += bytes;
+  if (request->trickle >= kTrickle) {
+    request->trickle = 0;
+    request->heard = clock_.now();
+  }
   return true;
 }
 
@@ -207,6 +194,7 @@ std::vector<std::shared_ptr<RangeFetch>> Engine::take_resumable() {
   std::vector<std::shared_ptr<RangeFetch>> resumed;
   if (writing_ > 0 && buffered_ + kBlockSize > options_.buffer_bytes) return resumed;
   std::erase_if(paused_, [&](const auto& request) {
+    request->heard = clock_.now();
     if (request->running) resumed.push_back(request->running);
     return bool(request->running);
   });
@@ -267,6 +255,9 @@ void Engine::attempt_ended(const std::shared_ptr<Request>& request, Result<void>
     running_.erase(request);
     paused_.erase(request);
     request->running.reset();
+    if (std::exchange(request->yielding, false) && !result &&
+        result.error().code == Code::cancelled)
+      result = fail(Code::unreachable, "few bytes came; another blob had its turn");
     if (!result) metrics_.add(Metric::requests_retried, info(result.error().code).retry_helps);
     if (result) {
       // Its blocks are on their way to the disk; block_written takes them out of the table.

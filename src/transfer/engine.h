@@ -3,6 +3,8 @@
 // The engine's parts. One mutex guards the tables; it is never held across a call to the origin, a
 // completion, or a handover to the store (it may be held while a blob's bitmap is read).
 //
+// A *slot* is the right to have one request under way; who gets one stands in slots.cpp.
+//
 // A *request* owns blocks that nobody else fetches, for as many *attempts* (one range GET each) as
 // it takes. A *waiter* waits for some blocks, whoever owns them.
 #pragma once
@@ -56,7 +58,12 @@ struct Request {
   std::vector<std::byte> partial;  // the bytes of the block that `position` stands in, so far
   int failures = 0;                // attempts in a row that brought nothing
   std::string last_error;
-  std::shared_ptr<RangeFetch> running;  // while an attempt is under way
+  Instant queued{};  // while it waits for a slot: since when
+  // While an attempt is under way.
+  std::shared_ptr<RangeFetch> running;
+  Instant heard{};            // when bytes worth speaking of came last, or it began
+  std::uint64_t trickle = 0;  // bytes since then
+  bool yielding = false;      // it was told to leave its slot to another
 };
 
 struct InFlight {
@@ -84,7 +91,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // Whether an attempt that delivers the whole file may go on: one for each blob.
   bool begin_whole(const std::shared_ptr<Request>& request);
   void end_whole(const std::shared_ptr<Request>& request);
-  // False: no room before a write has ended; the request's attempt is resumed then.
+  // Notes that the request hears something. False: no room before a write has ended; the request's
+  // attempt is resumed then.
   bool reserve_buffer(std::uint64_t bytes, const std::shared_ptr<Request>& request);
   void release_buffer(std::uint64_t bytes);
   void write_block(const std::shared_ptr<Request>& request, BlockIndex block,
@@ -120,7 +128,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool wanted(const Request& request);
   void trim(Request& request);
   void drop(Request& request, const Error* error, Completions& completions);
-  std::shared_ptr<Request> next_request(Completions& completions);
+  void enqueue(std::shared_ptr<Request> request);
+  std::map<BlobKey, std::size_t> count_running() const;
+  std::deque<std::shared_ptr<Request>>::iterator first_in_turn();
+  bool may_run(const Request& request) const;
+  std::shared_ptr<Request> next_request();
+  std::shared_ptr<RangeFetch> free_a_slot(Instant now);
   void settle(const BlockKey& key, const Result<void>& result, Completions& completions);
   void finish(const std::shared_ptr<Waiter>& waiter, Result<void> result, Completions& completions);
   std::string forget(const std::shared_ptr<Waiter>& waiter);
@@ -141,7 +154,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   mutable std::mutex mutex_;  // guards everything below
   Blocks blocks_;
-  std::deque<std::shared_ptr<Request>> queue_;
+  std::deque<std::shared_ptr<Request>> queue_;  // for a slot
   std::multimap<Instant, std::shared_ptr<Request>> resting_;  // in back-off
   std::set<std::shared_ptr<Request>> running_, paused_;
   std::map<BlobKey, std::shared_ptr<Request>> whole_;  // the one that streams a whole file

@@ -12,7 +12,7 @@ namespace {
 constexpr std::chrono::seconds kCorruptPause{60};
 constexpr std::chrono::minutes kRefusedPause{5};
 // The timer looks again at least so often.
-constexpr std::chrono::hours kLongestSleep{1};
+constexpr std::chrono::milliseconds kLongestSleep{60 * 60 * 1'000};
 
 std::string name_of(const FileSource& source) {
   return source.repo.layout() + '@' + source.commit.hex();
@@ -91,7 +91,7 @@ bool Engine::ask_next_source(Request& refused, const Error& why) {
     if (entry->second.owner.get() == &refused) entry->second.owner = next;
   log(Level::info, "transfer", "{} of {}: {}; asking {}", refused.source.path,
       refused.source.repo.text(), why.message, next->source.repo.text());
-  queue_.push_back(std::move(next));
+  enqueue(std::move(next));
   return true;
 }
 
@@ -121,7 +121,7 @@ void Engine::run_timer() {
     const Instant now = clock_.now();
     bool due = false;
     while (!resting_.empty() && resting_.begin()->first <= now) {
-      queue_.push_back(std::move(resting_.begin()->second));
+      enqueue(std::move(resting_.begin()->second));
       resting_.erase(resting_.begin());
       due = true;
     }
@@ -136,7 +136,13 @@ void Engine::run_timer() {
       lock.lock();
       continue;
     }
-    Instant next = now + kLongestSleep;
+    if (const auto fetch = free_a_slot(now)) {
+      lock.unlock();
+      fetch->cancel();
+      lock.lock();
+      continue;
+    }
+    Instant next = now + (queue_.empty() ? kLongestSleep : options_.slot_patience / 4);
     if (!resting_.empty()) next = std::min(next, resting_.begin()->first);
     if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
     changed_.wait_for(lock, next - now);

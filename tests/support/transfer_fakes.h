@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -26,8 +27,8 @@ inline std::byte byte_at(std::uint64_t offset) {
 // Everything in memory; writes complete on the writer's thread, or when the test lets them.
 class MemoryBlob final : public Blob {
  public:
-  explicit MemoryBlob(std::uint64_t size)
-      : info_{.number = 1, .id = *BlobId::parse(std::string(64, 'a')), .size = size},
+  explicit MemoryBlob(std::uint64_t size, std::uint64_t number = 1)
+      : info_{.number = number, .id = *BlobId::parse(std::string(64, 'a')), .size = size},
         bytes_(size),
         here_(block_count(size)) {}
 
@@ -109,6 +110,7 @@ class RangeOrigin final : public Origin {
   };
   std::function<Plan(int attempt, ByteRange range)> plan = [](int, ByteRange) { return Plan{}; };
   std::map<std::string, Code> refusals;  // by repository: it answers nothing else
+  std::set<std::string> stalled;         // by path: not a byte before let_go()
   std::function<void()> before_handle;
   void let_go() {
     std::lock_guard lock(mutex_);
@@ -121,6 +123,12 @@ class RangeOrigin final : public Origin {
   std::vector<ByteRange> asked() {
     std::lock_guard lock(mutex_);
     return asked_;
+  }
+
+  // The path of each attempt, in order.
+  std::vector<std::string> served() {
+    std::lock_guard lock(mutex_);
+    return served_;
   }
 
   ~RangeOrigin() override {
@@ -138,6 +146,8 @@ class RangeOrigin final : public Origin {
     Plan its = plan(attempts++, range);
     if (const auto refusal = refusals.find(file.repo.text()); refusal != refusals.end())
       its = {.cut_after = 0, .error = Error{refusal->second, "refused", {}}};
+    if (stalled.contains(file.path)) its.stall_after = 0;
+    served_.push_back(file.path);
     threads_.emplace_back([this, its, range, sink, fetch, size = file.size] {
       serve(its, range, size, *sink, *fetch);
     });
@@ -230,6 +240,7 @@ class RangeOrigin final : public Origin {
   bool released_ = false;
   std::vector<std::thread> threads_;
   std::vector<ByteRange> asked_;
+  std::vector<std::string> served_;
 };
 
 }  // namespace hffs::test

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Whose request gets a slot, and who has to give one back (the rule stands in hffs/transfer.h).
+#include <algorithm>
+
+#include "engine.h"
+
+namespace hffs::transfer {
+
+void Engine::enqueue(std::shared_ptr<Request> request) {
+  request->queued = clock_.now();
+  queue_.push_back(std::move(request));
+}
+
+// Requests under way of each blob. Who has been told to leave counts no more.
+std::map<BlobKey, std::size_t> Engine::count_running() const {
+  std::map<BlobKey, std::size_t> counts;
+  for (const auto& request : running_)
+    if (!request->yielding) ++counts[request->key];
+  return counts;
+}
+
+// The oldest request of the blob that has the fewest under way. What turns out to be of no use in
+// the queue leaves it.
+std::deque<std::shared_ptr<Request>>::iterator Engine::first_in_turn() {
+  auto counts = count_running();
+  while (true) {
+    const auto first =
+        std::min_element(queue_.begin(), queue_.end(), [&](const auto& one, const auto& other) {
+          return counts[one->key] < counts[other->key];
+        });
+    if (first == queue_.end()) return first;
+    if (!wanted(**first)) {
+      Completions nobody;
+      drop(**first, nullptr, nobody);
+    } else if (whole_.contains((*first)->key)) {
+      resting_.emplace(clock_.now() + options_.retry_first, std::move(*first));
+      changed_.notify_all();
+    } else {
+      return first;
+    }
+    queue_.erase(first);
+  }
+}
+
+bool Engine::may_run(const Request& request) const {
+  const auto slots = static_cast<std::size_t>(options_.requests_in_flight);
+  const bool newcomer = !count_running().contains(request.key);
+  return running_.size() < (newcomer ? slots : slots - slots / 4);
+}
+
+std::shared_ptr<Request> Engine::next_request() {
+  if (stopping_) return nullptr;
+  const auto first = first_in_turn();
+  if (first == queue_.end() || !may_run(**first)) return nullptr;
+  auto request = std::move(*first);
+  queue_.erase(first);
+  trim(*request);
+  request->heard = clock_.now();
+  request->trickle = 0;
+  running_.insert(request);
+  return request;
+}
+
+// The fetch to cancel so that who waits too long has a slot; nothing where all is fair.
+std::shared_ptr<RangeFetch> Engine::free_a_slot(Instant now) {
+  const auto patience = options_.slot_patience;
+  const auto yields = [](const auto& request) { return request->yielding; };
+  // One after the other: a slot that is on its way may be enough.
+  if (std::any_of(running_.begin(), running_.end(), yields)) return nullptr;
+  const auto first = first_in_turn();
+  if (first == queue_.end() || now - (*first)->queued < patience || may_run(**first))
+    return nullptr;
+  auto counts = count_running();
+  std::shared_ptr<Request> victim;
+  for (const auto& request : running_) {
+    if (!request->running || paused_.contains(request)) continue;
+    const auto more = counts[request->key] <=> (victim ? counts[victim->key] : 0);
+    if (more > 0 || (more == 0 && request->heard < victim->heard)) victim = request;
+  }
+  if (!victim) return nullptr;
+  const std::size_t mine = counts[(*first)->key];
+  // Longer each time, or a far origin's first byte would never come.
+  const bool silent = now - victim->heard >= patience * (victim->failures + 1);
+  if (counts[victim->key] < mine + 2 && !(mine == 0 && silent)) return nullptr;
+  victim->yielding = true;
+  return victim->running;
+}
+
+}  // namespace hffs::transfer
