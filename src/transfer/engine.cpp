@@ -86,6 +86,12 @@ std::pair<Engine::Blocks::iterator, Engine::Blocks::iterator> Engine::range_of(c
   return {blocks_.lower_bound({key, run.first}), blocks_.lower_bound({key, run.end()})};
 }
 
+bool Engine::owns_any(const Request& request) {
+  const auto [begin, end] = range_of(request.key, request.run);
+  return std::any_of(begin, end,
+                     [&](const auto& item) { return item.second.owner.get() == &request; });
+}
+
 bool Engine::wanted(const Request& request) {
   const auto [begin, end] = range_of(request.key, request.run);
   return std::any_of(begin, end, [&](const auto& item) {
@@ -258,6 +264,8 @@ void Engine::attempt_ended(const std::shared_ptr<Request>& request, Result<void>
     if (std::exchange(request->yielding, false) && !result &&
         result.error().code == Code::cancelled)
       result = fail(Code::unreachable, "few bytes came; another blob had its turn");
+    // It skipped a block that was here, and is no more.
+    if (result && owns_any(*request)) result = fail(Code::unreachable, "a block was lost again");
     if (!result) metrics_.add(Metric::requests_retried, info(result.error().code).retry_helps);
     if (result) {
       // Its blocks are on their way to the disk; block_written takes them out of the table.

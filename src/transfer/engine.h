@@ -125,6 +125,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool ask_next_source(Request& refused, const Error& why);
   std::pair<Blocks::iterator, Blocks::iterator> range_of(const BlobKey& key, BlockRun run);
   Result<void> check_corrupt(std::uint64_t blob_number, const FileSource& source);
+  bool owns_any(const Request& request);
   bool wanted(const Request& request);
   void trim(Request& request);
   void drop(Request& request, const Error* error, Completions& completions);

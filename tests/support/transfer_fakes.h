@@ -65,6 +65,11 @@ class MemoryBlob final : public Blob {
   }
   std::string verified_path() const override { return {}; }
 
+  // The block is lost again, as when it never reached the disk.
+  void lose(BlockIndex block) {
+    std::lock_guard lock(mutex_);
+    here_[block] = false;
+  }
   void let_go() {
     while (true) {
       std::unique_lock lock(mutex_);

@@ -157,6 +157,25 @@ TEST_F(TransferFaults, ACompletionMayCallBack) {
   EXPECT_TRUE(eventually([&] { return bool(done); }));
 }
 
+// The block is readable when its first byte comes, and no more when its last one has come.
+TEST_F(TransferFaults, ABlockThatIsLostWhileItIsSkippedIsFetchedAgain) {
+  origin_.plan = [&](int attempt, ByteRange) {
+    if (attempt > 0) return RangeOrigin::Plan{};
+    blob_->write(1, std::vector<std::byte>(kBlockSize), [](Result<void>) {});
+    return RangeOrigin::Plan{.stall_after = kBlockSize + 500'000};
+  };
+  start();
+  std::atomic<int> here = 0;
+  engine_->fetch(blob_, sources_, {0, 2 * kBlockSize}, {},
+                 [&](Result<void> result) { here += bool(result); });
+  EXPECT_TRUE(eventually([&] { return origin_.delivered >= kBlockSize + 400'000; }));
+  blob_->lose(1);
+  origin_.let_go();
+  EXPECT_TRUE(eventually([&] { return here == 1; }));
+  EXPECT_TRUE(blob_->right({0, 2 * kBlockSize}));
+  EXPECT_EQ(origin_.asked().back(), (ByteRange{kBlockSize, kBlockSize}));
+}
+
 class ManualClock final : public Clock {
  public:
   Instant now() const override { return Instant(std::chrono::milliseconds(time)); }
