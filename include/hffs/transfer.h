@@ -45,7 +45,8 @@ struct TransferOptions {
   // Slots: at most what the origin has connections for, or requests would wait there in line.
   int requests_in_flight = 16;
   std::chrono::milliseconds slot_patience{1'000};
-  // A blob whose bytes were wrong this often in a row is not fetched again for a minute: EIO.
+  // A blob whose bytes were wrong this often is not fetched again for a minute (EIO); from then on
+  // it is counted anew.
   int corrupt_limit = 3;
 };
 

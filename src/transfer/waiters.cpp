@@ -65,7 +65,7 @@ Result<void> Engine::check_corrupt(std::uint64_t blob_number, const FileSource& 
     return {};
   }
   return fail(Code::corrupt,
-              "{} of {} came with wrong bytes {} times in a row; not fetched again for a minute",
+              "{} of {} came with wrong bytes {} times; not fetched again for a minute",
               source.path, source.repo.text(), bad->second.times);
 }
 
