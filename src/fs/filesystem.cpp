@@ -17,8 +17,10 @@ std::unexpected<Error> no_such(std::string_view name) {
   return fail(Code::not_found, "no such name: {}", name);
 }
 
+// Where the caller's own may stand instead. Who cannot be asked is absent to the catalog.
 bool is_absent(const Result<Entry>& entry) {
-  return entry ? entry->node.value == 0 : entry.error().code == Code::not_found;
+  if (entry) return entry->node.value == 0;
+  return entry.error().code == Code::not_found || entry.error().code == Code::denied;
 }
 
 }  // namespace
@@ -71,10 +73,6 @@ void FileSystemImpl::lookup(const Caller& caller, NodeId parent, std::string_vie
       return own ? done(*own) : done(no_such(name));
     case Sight::overlay_first:
       if (own) return done(*own);
-      break;
-    case Sight::repository:
-      // An empty one may have been made while the Hub was away: it gives way.
-      if (own && overlay_->has_children(caller.uid, own->node)) return done(*own);
       break;
     case Sight::published:
     case Sight::published_first:

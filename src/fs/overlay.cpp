@@ -117,10 +117,6 @@ std::optional<Entry> Overlay::lookup(uid_t user, NodeId directory, std::string_v
   return entry_of(*node);
 }
 
-bool Overlay::has_children(uid_t user, NodeId directory) {
-  return state_.lock()->tree.has_children(user, directory);
-}
-
 std::vector<DirItem> Overlay::list(uid_t user, NodeId directory, std::uint64_t after,
                                    std::size_t most) {
   std::vector<DirItem> items;

@@ -32,7 +32,6 @@ class Overlay {
 
   // Names. A directory is published, or an overlay node of the same user.
   std::optional<Entry> lookup(uid_t user, NodeId directory, std::string_view name);
-  bool has_children(uid_t user, NodeId directory);
   std::vector<DirItem> list(uid_t user, NodeId directory, std::uint64_t after, std::size_t most);
   // Fails if it is not this user's directory.
   Result<Territory> territory(uid_t user, NodeId directory);

@@ -73,7 +73,7 @@ Sight sight_of(NodeId published_directory, std::string_view name) {
     case NodeKind::fixed:
       if (published_directory != kRootNode) return Sight::overlay;
       if (is_side_name(name)) return Sight::overlay;
-      return is_repository_name(name) ? Sight::repository : Sight::published;
+      return is_repository_name(name) ? Sight::published_first : Sight::published;
     case NodeKind::repo:
     case NodeKind::blobs_root:
       return is_side_name(name) ? Sight::overlay : Sight::published;

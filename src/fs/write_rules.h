@@ -34,8 +34,7 @@ enum class Sight : std::uint8_t {
   published,
   overlay,
   overlay_first,
-  published_first,
-  repository,  // the caller's own if there is anything in it, else published, else the caller's own
+  published_first,  // a repository, too: a copy that a client made while the Hub was away gives way
 };
 Sight sight_of(NodeId published_directory, std::string_view name);
 // Whether a user's own names may lie in it.

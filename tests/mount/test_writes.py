@@ -451,6 +451,20 @@ def test_W5_repositories_that_the_hub_does_not_show(root, common, make):
     assert make.child(remove, str(path), user=ALICE).result() is False
 
 
+def test_W5_an_own_copy_gives_way_to_the_hubs(make):
+    """What a client downloaded by itself while the Hub did not answer us is not what it sees for ever (F1)."""
+    world = make.world()
+    repo = world.add({"config.json": b"{}"})
+    path = make.mount(world).repo(repo.id)
+    fault = world.hub.faults.add("status", code=503)
+    os.makedirs(path / "snapshots" / repo.commit)
+    (path / "snapshots" / repo.commit / "partial").write_bytes(b"x")
+    assert os.listdir(path / "snapshots" / repo.commit) == ["partial"]
+    fault.remove()
+    eventually(lambda: (path / "snapshots" / repo.commit / "config.json").exists(), 20)
+    assert os.listdir(path / "snapshots" / repo.commit) == ["config.json"]
+
+
 def test_W5_repositories_that_the_hub_shows_cannot_be_made_or_removed(common):
     repo = common.world.add()
     path = common.mount.repo(repo.id)

@@ -102,7 +102,7 @@ TEST(WriteRules, Moves) {
 }
 
 TEST(WriteRules, WhoIsAskedFirst) {
-  EXPECT_EQ(sight_of(kRootNode, "models--a--b"), Sight::repository);
+  EXPECT_EQ(sight_of(kRootNode, "models--a--b"), Sight::published_first);
   EXPECT_EQ(sight_of(kRootNode, "models--a--b.lock"), Sight::overlay);
   EXPECT_EQ(sight_of(kRootNode, "CACHEDIR.TAG"), Sight::published);
   EXPECT_EQ(sight_of(kLocks, "models--a--b"), Sight::overlay);
