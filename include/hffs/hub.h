@@ -121,7 +121,7 @@ class Origin {
   virtual void fetch_tree_page(const RepoId& repo, const CommitId& commit,
                                const std::string& cursor, Done<TreePage> done) = 0;
   // Entries of some paths (at most 100). Paths that the commit does not have are left out. Uses
-  // paths-info; where the endpoint lacks it, a HEAD on each path (files only).
+  // paths-info; where the endpoint lacks it, a HEAD on each path, then a look for a directory.
   virtual void fetch_paths(const RepoId& repo, const CommitId& commit,
                            std::vector<std::string> paths, Done<std::vector<TreeEntry>> done) = 0;
   // All branches, tags, converts and pull requests.
