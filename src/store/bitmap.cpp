@@ -20,8 +20,8 @@ std::uint64_t mask_in_word(BlockRun run, std::size_t index) {
   const std::uint64_t end =
       std::min<std::uint64_t>(std::uint64_t{run.first} + run.count, word_begin + kWordBits) -
       word_begin;
-  const std::uint64_t ones = end - begin == kWordBits ? ~std::uint64_t{0}
-                                                      : (std::uint64_t{1} << (end - begin)) - 1;
+  const std::uint64_t ones =
+      end - begin == kWordBits ? ~std::uint64_t{0} : (std::uint64_t{1} << (end - begin)) - 1;
   return ones << begin;
 }
 
@@ -66,7 +66,9 @@ void Bitmap::merge(const Bitmap& other) {
   for (std::size_t i = 0; i < other.words_.size(); ++i) words_[i] |= other.words_[i];
 }
 
-bool Bitmap::empty() const { return end() == 0; }
+bool Bitmap::empty() const {
+  return end() == 0;
+}
 
 std::uint64_t Bitmap::count() const {
   std::uint64_t blocks = 0;
@@ -91,7 +93,8 @@ BlockMap::BlockMap(BlockIndex blocks)
     : blocks_(blocks), words_(new std::atomic<std::uint64_t>[words_for(blocks)]()) {}
 
 bool BlockMap::test(BlockIndex block) const {
-  return (words_[block / kWordBits].load(std::memory_order_acquire) >> (block % kWordBits) & 1) != 0;
+  return (words_[block / kWordBits].load(std::memory_order_acquire) >> (block % kWordBits) & 1) !=
+         0;
 }
 
 bool BlockMap::all(BlockRun run) const {

@@ -43,8 +43,8 @@ class Bitmap {
 };
 
 // The readable blocks of an open blob. A block that is set was written before (release), so whoever
-// sees it set (acquire) may read its bytes. Threads: any may ask; changes are made under the lock of
-// the blob that owns it.
+// sees it set (acquire) may read its bytes. Threads: any may ask; changes are made under the lock
+// of the blob that owns it.
 class BlockMap {
  public:
   explicit BlockMap(BlockIndex blocks);

@@ -42,12 +42,16 @@ std::shared_ptr<BlobFile> BlobFile::verified(std::shared_ptr<const BlobContext> 
   return made;
 }
 
-BlobFile::~BlobFile() { add_unclaimed(-unclaimed_bytes_.load()); }
+BlobFile::~BlobFile() {
+  add_unclaimed(-unclaimed_bytes_.load());
+}
 
 BlobInfo BlobFile::now() const {
   BlobInfo info = info_;
-  if (retired()) info.bytes_here = 0;
-  else info.bytes_here = whole() ? info_.size : blocks_.snapshot().bytes(info_.size);
+  if (retired())
+    info.bytes_here = 0;
+  else
+    info.bytes_here = whole() ? info_.size : blocks_.snapshot().bytes(info_.size);
   return info;
 }
 
@@ -112,8 +116,8 @@ Result<std::size_t> BlobFile::read(std::uint64_t offset, std::span<std::byte> in
   for (BlockIndex block = run.first; block < run.end(); ++block) {
     const ByteRange whole_block = bytes_of(block, info_.size);
     const std::uint64_t begin = std::max(whole_block.offset, range.offset);
-    const auto part = into.subspan(begin - range.offset,
-                                   std::min(whole_block.end(), range.end()) - begin);
+    const auto part =
+        into.subspan(begin - range.offset, std::min(whole_block.end(), range.end()) - begin);
     if (blocks_.test(block)) {
       if (auto count = read_file(file_.get(), begin, part); !count) return fail(count);
     } else if (auto copied = read_held(block, begin, part); !copied) {

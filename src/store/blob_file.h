@@ -2,11 +2,11 @@
 //
 // BlobFile: one incarnation of a blob in memory: its file, and which of its blocks are readable.
 //
-// What can happen to a filling one: blocks arrive; it becomes *whole* (every byte is there, right and
-// durable; its row follows at the next commit) or is *retired* (its bytes were wrong; nothing of it
-// is readable any more). A readable block is never written again, so that what was hashed stays what
-// is read; the one exception is a failed sync, after which the kernel may have dropped what it could
-// not write, and the blocks that no earlier sync made durable are forgotten.
+// What can happen to a filling one: blocks arrive; it becomes *whole* (every byte is there, right
+// and durable; its row follows at the next commit) or is *retired* (its bytes were wrong; nothing
+// of it is readable any more). A readable block is never written again, so that what was hashed
+// stays what is read; the one exception is a failed sync, after which the kernel may have dropped
+// what it could not write, and the blocks that no earlier sync made durable are forgotten.
 //
 // Threads: reading takes no lock. Changes are made under mutex_, by the thread that each function
 // names. Lock order: sync_mutex_, mutex_, held_.
@@ -63,8 +63,9 @@ struct Hashing {
 class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile> {
  public:
   // `file` may be empty: it is then made by the first write.
-  static std::shared_ptr<BlobFile> filling(std::shared_ptr<const BlobContext> context, BlobInfo info,
-                                           std::string path, UniqueFd file, const Bitmap& claimed);
+  static std::shared_ptr<BlobFile> filling(std::shared_ptr<const BlobContext> context,
+                                           BlobInfo info, std::string path, UniqueFd file,
+                                           const Bitmap& claimed);
   static std::shared_ptr<BlobFile> verified(std::shared_ptr<const BlobContext> context,
                                             BlobInfo info, std::string path, UniqueFd file);
   ~BlobFile() override;
@@ -139,10 +140,11 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   std::atomic<std::int64_t> unclaimed_bytes_{0};
   std::atomic<int> held_count_{0};
   mutable Guarded<std::map<BlockIndex, HeldBlock>> held_;
-  std::mutex sync_mutex_;  // one sync at a time: the kernel tells each descriptor an error only once
+  // One sync at a time: the kernel tells each descriptor an error only once.
+  std::mutex sync_mutex_;
   std::mutex mutex_;
-  Bitmap durable_;         // below: guarded by mutex_; those of a sync that succeeded
-  Bitmap claimed_;         // … and of a commit
+  Bitmap durable_;  // below: guarded by mutex_; those of a sync that succeeded
+  Bitmap claimed_;  // … and of a commit
   bool settling_ = false;
 };
 

@@ -75,7 +75,9 @@ Result<BlobRow> decode_blob(std::string_view bytes) {
   return BlobRow{std::move(*id), size, incarnation, state == 1, std::move(*blocks)};
 }
 
-std::string blob_key(std::uint64_t number) { return KeyWriter().u64(number).bytes(); }
+std::string blob_key(std::uint64_t number) {
+  return KeyWriter().u64(number).bytes();
+}
 
 std::string blob_name_key(const BlobId& id, std::uint64_t size) {
   return KeyWriter().text(id.hex()).u64(size).bytes();

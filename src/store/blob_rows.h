@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The rows of the tables `blobs` and `blob_names`, and every change that they can undergo. A row that
-// cannot be decoded is treated as absent, with one log line.
+// The rows of the tables `blobs` and `blob_names`, and every change that they can undergo. A row
+// that cannot be decoded is treated as absent, with one log line.
 //
 // Threads: reading: any; changing: the index thread (or recovery, before it starts).
 #pragma once

@@ -8,8 +8,8 @@
 namespace hffs {
 namespace {
 
-// 32 MiB: as much as may be between the network and the disk at one time, so that what was in flight
-// when the disk filled up is still there when its waiters come to read it.
+// 32 MiB: as much as may be between the network and the disk at one time, so that what was in
+// flight when the disk filled up is still there when its waiters come to read it.
 constexpr std::size_t kMostHeld = 32;
 
 // An error that the disk did not make is no reason to hold the bytes.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The writer thread: puts arriving blocks into their files, in order of arrival, and completes their
-// Done as soon as they can be read. What the disk does not take is held in memory for a while, so
-// that the reader who waits for it is served: a read never fails because the disk is full. Once the
-// disk takes blocks again, what is still held goes there too.
+// The writer thread: puts arriving blocks into their files, in order of arrival, and completes
+// their Done as soon as they can be read. What the disk does not take is held in memory for a
+// while, so that the reader who waits for it is served: a read never fails because the disk is
+// full. Once the disk takes blocks again, what is still held goes there too.
 //
 // Threads: the queue takes work from any; the rest runs on the writer thread.
 #pragma once

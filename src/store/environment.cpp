@@ -20,17 +20,26 @@ Error lmdb_error(int status, std::string_view action) {
   std::string_view remedy;
   switch (status) {
     case MDB_MAP_FULL:
-    case MDB_TXN_FULL: code = Code::no_space; break;
-    case MDB_BAD_VALSIZE: code = Code::invalid; break;  // a key that is empty or over 511 bytes
-    case MDB_BAD_TXN: code = Code::bug; break;
-    case MDB_VERSION_MISMATCH: code = Code::unsupported; break;
+    case MDB_TXN_FULL:
+      code = Code::no_space;
+      break;
+    case MDB_BAD_VALSIZE:
+      code = Code::invalid;
+      break;  // a key that is empty or over 511 bytes
+    case MDB_BAD_TXN:
+      code = Code::bug;
+      break;
+    case MDB_VERSION_MISMATCH:
+      code = Code::unsupported;
+      break;
     case MDB_INVALID:
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
       code = Code::corrupt;
       remedy = "; move the directory 'index' away to start a new one: verified blobs are kept";
       break;
-    default: break;
+    default:
+      break;
   }
   return {code, fmt::format("{}: {}{}", action, mdb_strerror(status), remedy), {}};
 }
@@ -132,7 +141,7 @@ Result<void> Environment::open_tables() {
 }
 
 Environment::~Environment() {
-  for (auto pool = pool_.lock(); MDB_txn* txn : pool->idle) mdb_txn_abort(txn);
+  for (auto pool = pool_.lock(); MDB_txn * txn : pool->idle) mdb_txn_abort(txn);
   if (env_ != nullptr) mdb_env_close(env_);
 }
 
@@ -148,8 +157,8 @@ MDB_txn* Environment::take_reader() const {
       ++pool->made;
     }
   }
-  const int status = txn != nullptr ? mdb_txn_renew(txn)
-                                    : mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn);
+  const int status =
+      txn != nullptr ? mdb_txn_renew(txn) : mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn);
   if (status != 0) give_up(status);
   return txn;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LMDB, with its caveats written into types. The environment is opened once per process (the store's
-// lock sees to that) and with MDB_NOTLS, so that read transactions may be pooled across threads. All
-// tables are opened before any thread starts. A write transaction aborts unless it is committed.
+// LMDB, with its caveats written into types. The environment is opened once per process (the
+// store's lock sees to that) and with MDB_NOTLS, so that read transactions may be pooled across
+// threads. All tables are opened before any thread starts. A write transaction aborts unless it is
+// committed.
 //
 // Threads: read() from any; an IndexTxn lives and dies on one thread, one at a time.
 #pragma once
@@ -57,9 +58,9 @@ class Environment {
   mutable std::condition_variable reader_free_;
 };
 
-// The write transaction. The first failing step is kept; later ones do nothing, and commit() returns
-// it. Views that get() and scan() give out are copies that live as long as the transaction, since a
-// put may move what LMDB pointed to.
+// The write transaction. The first failing step is kept; later ones do nothing, and commit()
+// returns it. Views that get() and scan() give out are copies that live as long as the transaction,
+// since a put may move what LMDB pointed to.
 class IndexTxn final : public WriteTxn {
  public:
   explicit IndexTxn(const Environment& environment);

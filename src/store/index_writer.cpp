@@ -9,7 +9,8 @@
 namespace hffs {
 namespace {
 
-// LMDB keeps the changed pages of a transaction in a list of 128 Ki entries; a group stays far below.
+// LMDB keeps the changed pages of a transaction in a list of 128 Ki entries; a group stays far
+// below.
 constexpr std::size_t kMostTogether = 512;
 
 }  // namespace

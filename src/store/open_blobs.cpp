@@ -53,8 +53,7 @@ void OpenBlobs::remember(const std::shared_ptr<BlobFile>& blob) {
 void OpenBlobs::close(const BlobFile& blob) {
   auto table = table_.lock();
   const auto found = table->blobs.find(blob.identity().number);
-  if (found != table->blobs.end() && found->second.lock().get() == &blob)
-    table->blobs.erase(found);
+  if (found != table->blobs.end() && found->second.lock().get() == &blob) table->blobs.erase(found);
 }
 
 std::optional<BlobRow> OpenBlobs::load_row(std::uint64_t number) const {
@@ -92,15 +91,15 @@ Result<std::shared_ptr<BlobFile>> OpenBlobs::open(std::uint64_t number) {
       // Queued before anybody else has the object, so that no claim for it can come first.
       std::promise<void> committed;
       healed = committed.get_future();
-      index_.write(std::move(made->heal),
-                   [committed = std::move(committed), info = opened->identity(),
-                    tell = made->new_incarnation, &listener = listener_](Result<void> result) mutable {
-                     if (!result)
-                       log(Level::warn, "store", "blob {} is healed in memory only: {}",
-                           info.id.hex(), result.error().message);
-                     committed.set_value();
-                     if (result && tell) listener.tell(info);
-                   });
+      index_.write(std::move(made->heal), [committed = std::move(committed),
+                                           info = opened->identity(), tell = made->new_incarnation,
+                                           &listener = listener_](Result<void> result) mutable {
+        if (!result)
+          log(Level::warn, "store", "blob {} is healed in memory only: {}", info.id.hex(),
+              result.error().message);
+        committed.set_value();
+        if (result && tell) listener.tell(info);
+      });
     }
     remember(opened);
   }
@@ -161,8 +160,8 @@ Result<OpenBlobs::Opened> OpenBlobs::open_filling(std::uint64_t number, const Bl
   }
   const std::uint64_t needed = std::min(row.claimed.end() * kBlockSize, row.size);
   if (row.claimed.empty() || (file && size_of(file) >= needed && size_of(file) <= row.size)) {
-    auto blob = BlobFile::filling(context_, to_info(number, row), path, std::move(file),
-                                  row.claimed);
+    auto blob =
+        BlobFile::filling(context_, to_info(number, row), path, std::move(file), row.claimed);
     return Opened{std::move(blob), {}, false};
   }
   log(Level::error, "store", "{} bytes of blob {} are gone from the disk; they are fetched again",

@@ -34,11 +34,12 @@ void read_rows(const ReadTxn& txn, Recovered& found) {
 bool is_claimed(std::string_view name, const Recovered& found) {
   std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
-  return error == std::errc() && end == name.data() + name.size() && found.claiming.contains(number);
+  return error == std::errc() && end == name.data() + name.size() &&
+         found.claiming.contains(number);
 }
 
-// Bytes that no row claims may or may not be there; they would only take room until they are fetched
-// again.
+// Bytes that no row claims may or may not be there; they would only take room until they are
+// fetched again.
 Result<void> sweep_filling(const StateDir& directory, Disk& disk, Recovered& found) {
   const std::string folder = directory.filling();
   const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(folder.c_str()), &::closedir);

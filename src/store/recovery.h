@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a store does before its threads start: counts what the index has, removes files that nothing
-// in it claims, and finds the blobs that were filled but not verified. Its cost is one pass over the
-// rows of the blobs and one over filling/; no data file is read.
+// in it claims, and finds the blobs that were filled but not verified. Its cost is one pass over
+// the rows of the blobs and one over filling/; no data file is read.
 //
 // Threads: the one that opens the store. Blocks on the disk.
 #pragma once

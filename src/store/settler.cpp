@@ -49,15 +49,15 @@ void Settler::put(Change change) {
 
 void Settler::quarantine(std::shared_ptr<BlobFile> blob) {
   const BlobInfo& info = blob->identity();
-  log(Level::error, "store", "the {} bytes of blob {} do not have that hash: quarantined", info.size,
-      info.id.hex());
+  log(Level::error, "store", "the {} bytes of blob {} do not have that hash: quarantined",
+      info.size, info.id.hex());
   blob->retire();
   keep_or_remove_wrong(*blob);
   put({std::move(blob), false, {}});
 }
 
-// If the file can be neither moved nor removed, the next incarnation writes over it: nothing of it is
-// claimed any more.
+// If the file can be neither moved nor removed, the next incarnation writes over it: nothing of it
+// is claimed any more.
 void Settler::keep_or_remove_wrong(const BlobFile& blob) {
   const BlobInfo& info = blob.identity();
   if (info.size <= kMostQuarantinedBytes) {
@@ -113,10 +113,8 @@ void Settler::commit() {
   for (Change& change : std::exchange(batch_, {})) {
     const BlobInfo& info = change.blob->identity();
     parts_.index.write(
-        [number = info.number, incarnation = info.incarnation,
-         verified = change.verified](WriteTxn& txn) {
-          begin_incarnation(txn, number, incarnation, verified);
-        },
+        [number = info.number, incarnation = info.incarnation, verified = change.verified](
+            WriteTxn& txn) { begin_incarnation(txn, number, incarnation, verified); },
         [this, change = std::move(change)](Result<void> committed) mutable {
           finish(std::move(change), std::move(committed));
         });
@@ -142,7 +140,9 @@ void Settler::finish(Change change, Result<void> committed) {
   parts_.listener.tell(next);
 }
 
-std::optional<Error> Settler::stuck() const { return failed_.lock()->why; }
+std::optional<Error> Settler::stuck() const {
+  return failed_.lock()->why;
+}
 
 void Settler::abandon(const Error& why) {
   auto changes = std::exchange(failed_.lock()->changes, {});

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Settler: what follows a verdict. A right blob's file moves to blobs/, a wrong one's to quarantine/;
-// then the directories are synced, then the index begins the next incarnation. Many small blobs share
-// these steps. What fails is kept and tried again.
+// Settler: what follows a verdict. A right blob's file moves to blobs/, a wrong one's to
+// quarantine/; then the directories are synced, then the index begins the next incarnation. Many
+// small blobs share these steps. What fails is kept and tried again.
 //
 // Threads: the verify thread; commits end on the index thread.
 #pragma once

@@ -27,7 +27,9 @@ constexpr mode_t kPassThrough = 0711;
 constexpr mode_t kPrivate = 0700;
 constexpr std::size_t kMostFormatBytes = 4'096;
 
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+bool exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
 
 // The mode is set exactly, whatever the umask, but only on a directory that is made here.
 Result<void> make_directory(const std::string& path, mode_t mode) {
@@ -67,10 +69,11 @@ Result<void> check_file_system(const std::string& state_dir) {
     return fail(system_error(errno, fmt::format("examining the file system of {}", state_dir)));
   const std::string_view name = network_file_system(static_cast<std::uint32_t>(found.f_type));
   if (name.empty()) return {};
-  return fail(Code::unsupported,
-              "{} is on {}, where neither the index nor its lock can be trusted; put --state-dir on "
-              "a local disk",
-              state_dir, name);
+  return fail(
+      Code::unsupported,
+      "{} is on {}, where neither the index nor its lock can be trusted; put --state-dir on "
+      "a local disk",
+      state_dir, name);
 }
 
 // A store of a later version and none of ours: an older program must not begin a second one.
@@ -138,10 +141,11 @@ Result<void> check_format(std::string_view text, std::string_view path) {
   std::string found(text.substr(text.find('\n') + 1, 80));
   for (char& c : found)
     if (c == '\n') c = ',';
-  return fail(Code::unsupported,
-              "{} says '{}', and this hffs reads 'version {},block {},' only; use the hffs that made "
-              "it, or another --state-dir",
-              path, found, kVersion, kBlockSize);
+  return fail(
+      Code::unsupported,
+      "{} says '{}', and this hffs reads 'version {},block {},' only; use the hffs that made "
+      "it, or another --state-dir",
+      path, found, kVersion, kBlockSize);
 }
 
 Result<StateDir> StateDir::open(const std::string& state_dir, Disk& disk) {
@@ -177,8 +181,7 @@ Result<void> StateDir::lock() {
   }
   // The number is for people; a full disk must not keep a store from being read.
   const std::string text = fmt::format("{}\n", ::getpid());
-  if (::ftruncate(lock_.get(), 0) == 0)
-    (void)!::pwrite(lock_.get(), text.data(), text.size(), 0);
+  if (::ftruncate(lock_.get(), 0) == 0) (void)!::pwrite(lock_.get(), text.data(), text.size(), 0);
   return {};
 }
 
@@ -215,7 +218,8 @@ std::string StateDir::quarantine(const BlobId& id, std::uint64_t number,
   return fmt::format("{}/{}-{}-{}", quarantine(), id.hex(), number, incarnation);
 }
 Result<std::string> StateDir::for_others(std::string_view name) const {
-  const bool plain = !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz") == name.npos;
+  const bool plain =
+      !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz") == name.npos;
   std::string path = fmt::format("{}/{}", root_, name);
   if (!plain || path == index() || path == filling() || path == blobs() || path == quarantine())
     return fail(Code::invalid, "'{}' cannot be a directory of another module", name);

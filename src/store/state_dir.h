@@ -39,7 +39,8 @@ class StateDir {
   UniqueFd lock_;
 };
 
-// The text of FORMAT, and whether `text` is it: Code::unsupported says what was found and what to do.
+// The text of FORMAT, and whether `text` is it: Code::unsupported says what was found and what to
+// do.
 std::string format_text();
 Result<void> check_format(std::string_view text, std::string_view path);
 

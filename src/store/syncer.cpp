@@ -54,8 +54,7 @@ void Syncer::run() {
     const auto due = [&] {
       return stopping_ || asked_ != answered_ || dirty_bytes_ >= options_.bytes;
     };
-    if (dirty_.empty())
-      wake_.wait(lock, [&] { return due() || !dirty_.empty(); });
+    if (dirty_.empty()) wake_.wait(lock, [&] { return due() || !dirty_.empty(); });
     if (!dirty_.empty()) wake_.wait_until(lock, dirty_since_ + options_.interval, due);
     const bool last = stopping_;
     const std::uint64_t asked = asked_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The sync thread: makes readable blocks durable and then claims them in the index: bytes, fdatasync,
-// the file's name, commit, in this order and in batches.
+// The sync thread: makes readable blocks durable and then claims them in the index: bytes,
+// fdatasync, the file's name, commit, in this order and in batches.
 //
 // Threads: any may call; flush() and stop() block on the disk.
 #pragma once
@@ -60,12 +60,12 @@ class Syncer {
 
   std::mutex mutex_;
   std::condition_variable wake_, finished_;
-  Blobs dirty_;                  // below: guarded by mutex_
+  Blobs dirty_;  // below: guarded by mutex_
   std::uint64_t dirty_bytes_ = 0;
   std::chrono::steady_clock::time_point dirty_since_{};
-  std::uint64_t asked_ = 0;      // flushes asked for
-  std::uint64_t answered_ = 0;   // … and those whose batch has ended
-  Result<void> outcome_;         // of the last batch
+  std::uint64_t asked_ = 0;     // flushes asked for
+  std::uint64_t answered_ = 0;  // … and those whose batch has ended
+  Result<void> outcome_;        // of the last batch
   bool stopping_ = false;
   std::jthread thread_;
 };

@@ -13,7 +13,8 @@
 namespace hffs {
 namespace {
 
-// One turn: about 40 ms of SHA-256, the longest that a small finished blob waits for each large one.
+// One turn: about 40 ms of SHA-256, the longest that a small finished blob waits for each large
+// one.
 constexpr std::uint64_t kBytesPerTurn = std::uint64_t{64} << 20;
 
 }  // namespace
@@ -272,8 +273,8 @@ void Verifier::finish_import(Import& import) {
   auto hex = import.hashing->hash.finish();
   if (!hex) return import.done(fail(hex));
   if (*hex != info.id.hex())
-    return import.done(fail(Code::corrupt, "{} does not have the hash {}", import.path,
-                            info.id.hex()));
+    return import.done(
+        fail(Code::corrupt, "{} does not have the hash {}", import.path, info.id.hex()));
   auto blob = open_to_import_into(info.number);
   if (!blob) return import.done(fail(blob));
   if ((*blob)->whole()) return import.done(parts_.disk.remove(import.path));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The verify thread: hashes filling blobs in file order as their blocks become readable, gives the
-// verdict when the last one is there, and imports files that claim to be a blob. Blobs take turns, so
-// that a small one does not wait for a large one.
+// verdict when the last one is there, and imports files that claim to be a blob. Blobs take turns,
+// so that a small one does not wait for a large one.
 //
 // Threads: any may call; drain() and stop() block.
 #pragma once
@@ -27,8 +27,9 @@ namespace hffs {
 class Verifier {
  public:
   struct Options {
-    std::chrono::milliseconds try_again;    // a full disk or a failing sync is asked again this often
-    std::vector<std::uint64_t> unverified;  // blobs whose blocks were all claimed before the opening
+    std::chrono::milliseconds try_again;  // a full disk or a failing sync is asked again this often
+    std::vector<std::uint64_t>
+        unverified;  // blobs whose blocks were all claimed before the opening
   };
   Verifier(Options options, Settler::Parts parts);
   ~Verifier() { stop(); }
@@ -74,7 +75,8 @@ class Verifier {
   Result<void> begin_import(Import& import);
   void advance_import(std::unique_ptr<Import> import);
   void finish_import(Import& import);
-  // The hash of the blob that has these bytes, fed from `read`, for one turn or until `have` is false.
+  // The hash of the blob that has these bytes, fed from `read`, for one turn or until `have` is
+  // false.
   template <class Have, class Read>
   Result<void> hash_on(Hashing& hashing, std::uint64_t size, Have have, Read read);
 

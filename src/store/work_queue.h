@@ -51,7 +51,7 @@ class WorkQueue {
  private:
   std::mutex mutex_;
   std::condition_variable ready_;
-  std::deque<T> items_;   // below: guarded by mutex_
+  std::deque<T> items_;  // below: guarded by mutex_
   bool closed_ = false;
 };
 

@@ -123,7 +123,8 @@ TEST_F(FrozenStore, AFillingBlobGoesOnToItsVerdict) {
 TEST_F(FrozenStore, TheCatalogKnowsWhatItKnew) {
   const std::string commit = "models--acme--tiny/snapshots/" + kCommit;
   EXPECT_EQ(catalog_->read_text(walk("models--acme--tiny/refs/main")).value_or(""), kCommit);
-  EXPECT_EQ(catalog_->read_link(walk(commit + "/config.json")).value_or(""), "../../blobs/" + kConfigHash);
+  EXPECT_EQ(catalog_->read_link(walk(commit + "/config.json")).value_or(""),
+            "../../blobs/" + kConfigHash);
   EXPECT_EQ(catalog_->read_link(walk(commit + "/sub/weights.bin")).value_or(""),
             "../../../blobs/" + kWeightsHash);
   const auto sources =

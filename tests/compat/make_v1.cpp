@@ -25,9 +25,8 @@ int failed(const char* what) {
   if (!(what)) return failed(#what)
 
 Result<void> write(Blob& blob, BlockIndex first, std::span<const std::byte> bytes) {
-  return wait_for<void>([&](Done<void> done) {
-    blob.write(first, {bytes.begin(), bytes.end()}, std::move(done));
-  });
+  return wait_for<void>(
+      [&](Done<void> done) { blob.write(first, {bytes.begin(), bytes.end()}, std::move(done)); });
 }
 
 int make(const std::string& directory) {
@@ -42,9 +41,8 @@ int make(const std::string& directory) {
   auto catalog = Catalog::open({}, origin, store, *access, system_clock(), metrics);
   CHECK(catalog);
   const auto lookup = [&](NodeId parent, const std::string& name) {
-    auto entry = wait_for<Entry>([&](Done<Entry> done) {
-      (*catalog)->lookup(Caller{}, parent, name, std::move(done));
-    });
+    auto entry = wait_for<Entry>(
+        [&](Done<Entry> done) { (*catalog)->lookup(Caller{}, parent, name, std::move(done)); });
     return entry ? entry->node : NodeId{};
   };
   const NodeId repo = lookup(kRootNode, "models--acme--tiny");

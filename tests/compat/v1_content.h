@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the frozen store of format 1 holds. Nothing here may change: the store is older than the code.
+// What the frozen store of format 1 holds. Nothing here may change: the store is older than the
+// code.
 #pragma once
 
 #include <string>
@@ -44,7 +45,8 @@ inline TreeEntry file(std::string path, std::uint64_t size, const std::string& h
           .blob = *BlobId::parse(hash)};
 }
 inline std::vector<TreeEntry> tree() {
-  return {file("README.md", kReadmeSize, kReadmeHash), file("config.json", kConfig.size(), kConfigHash),
+  return {file("README.md", kReadmeSize, kReadmeHash),
+          file("config.json", kConfig.size(), kConfigHash),
           file("notes.txt", kNotesSize, kNotesHash),
           file("sub/weights.bin", kWeightsSize, kWeightsHash)};
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Invariant 6: the index never claims a block whose bytes are not durable. A disk records what a power
-// loss would leave at each of its calls; what the index claims at that moment must be there, and the
-// store that is found then must open and read right.
+// Invariant 6: the index never claims a block whose bytes are not durable. A disk records what a
+// power loss would leave at each of its calls; what the index claims at that moment must be there,
+// and the store that is found then must open and read right.
 #include <fcntl.h>
 
 #include <map>
@@ -156,7 +156,8 @@ TEST_F(PowerLossTest, WhatIsClaimedSurvives) {
   EXPECT_TRUE(recording_.synced_directory(root()));
   EXPECT_TRUE(recording_.synced_directory(directory_.path()));
   std::vector<Bytes> contents;
-  for (std::uint64_t i = 0; i < 5; ++i) contents.push_back(content(50 + i, i * kBlockSize + 100 + i));
+  for (std::uint64_t i = 0; i < 5; ++i)
+    contents.push_back(content(50 + i, i * kBlockSize + 100 + i));
   std::vector<std::uint64_t> numbers;
   for (const Bytes& bytes : contents) numbers.push_back(add_known(bytes));
   const Bytes imported = content(70, kBlockSize + 3), wronged = content(71, 2 * kBlockSize);

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A store on a real directory: filling, verdicts, imports, and what opening it again finds.
-#include <sys/stat.h>
-#include <unistd.h>
-
+// A store on a real directory: filling, verdicts, the index, directories.
 #include <atomic>
 
 #include "store_fixture.h"
@@ -18,10 +15,6 @@ constexpr std::uint64_t kOdd = 3 * kBlockSize + 17;
 class FillTest : public StoreTest {
  protected:
   FillTest() { open(); }
-  std::string verified_file(const BlobId& id) const {
-    return root() + "/blobs/" + id.hex().substr(0, 2) + "/" + id.hex();
-  }
-  static bool is_empty(const std::string& path) { return fs::directory_iterator(path) == fs::end(fs::directory_iterator(path)); }
 };
 
 TEST_F(FillTest, BecomesVerifiedAndMoves) {
@@ -43,7 +36,7 @@ TEST_F(FillTest, BecomesVerifiedAndMoves) {
     EXPECT_EQ(event->incarnation, 2u);
     EXPECT_EQ(event->bytes_here, kOdd);
     EXPECT_EQ(file_content(verified_file(id_of(bytes, kind))), bytes);
-    EXPECT_TRUE(is_empty(root() + "/filling"));
+    EXPECT_EQ(files_in("filling"), 0u);
 
     // The open one reads on, the next one is another object with the kernel's path.
     EXPECT_EQ(*read_all(*filling), bytes);
@@ -165,8 +158,7 @@ TEST_F(FillTest, QuarantineKeepsTheNewestFew) {
     ASSERT_TRUE(fill(*blob(number), content(200 + i, 1'000)));
     ASSERT_TRUE(heard_->wait(number, 2));
   }
-  const auto files = fs::directory_iterator(root() + "/quarantine");
-  EXPECT_EQ(std::distance(fs::begin(files), fs::end(files)), 4);
+  EXPECT_EQ(files_in("quarantine"), 4u);
 }
 
 TEST_F(FillTest, AWrongSizeForAKnownHashNeverTouchesTheRightBlob) {
@@ -257,225 +249,7 @@ TEST_F(FillTest, WritesAfterTheStoreIsGoneAreCancelled) {
   EXPECT_TRUE(filling->read(0, part));
 }
 
-TEST_F(FillTest, ClosingLosesNothing) {
-  const Bytes bytes = content(9, 4 * kBlockSize);
-  const std::uint64_t number = add(bytes);
-  ASSERT_TRUE(write_blocks(*blob(number), {0, 3}, bytes));
-  reopen();
-  EXPECT_EQ(store_->blob(number)->bytes_here, 3 * kBlockSize);
-  const auto filling = blob(number);
-  EXPECT_EQ(filling->missing({0, bytes.size()}), (std::vector<BlockRun>{{3, 1}}));
-  ASSERT_TRUE(fill(*filling, bytes));
-  EXPECT_TRUE(heard_->wait(number, 2)->verified);
-  EXPECT_EQ(*read_all(*blob(number)), bytes);
-}
-
-TEST_F(FillTest, AFullBlobWithoutVerdictIsVerifiedAfterOpening) {
-  const Bytes bytes = content(11, kOdd);
-  const std::uint64_t number = add(bytes);
-  // As a killed process leaves it: claimed and durable, nothing decided.
-  write_file(root() + fmt::format("/filling/{}", number), bytes);
-  ASSERT_TRUE(wait_for<void>([&](Done<void> done) {
-    store_->write(
-        [&](WriteTxn& txn) {
-          Bitmap all;
-          for (BlockIndex block = 0; block < 4; ++block) all.set(block);
-          claim_blocks(txn, number, 1, all);
-        },
-        std::move(done));
-  }));
-  reopen();
-  for (int i = 0; i < 400 && !store_->blob(number)->verified; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  EXPECT_TRUE(store_->blob(number)->verified);
-  EXPECT_EQ(*read_all(*blob(number)), bytes);
-}
-
-TEST_F(FillTest, LeftoversAreSweptAndClaimsKept) {
-  const Bytes bytes = content(12, kOdd);
-  const std::uint64_t number = add(bytes);
-  ASSERT_TRUE(write_blocks(*blob(number), {0, 1}, bytes));
-  ASSERT_TRUE(store_->flush());
-  close();
-  for (const char* name : {"999", "junk", "12x"}) write_file(root() + "/filling/" + name, bytes);
-  open();
-  const auto files = fs::directory_iterator(root() + "/filling");
-  EXPECT_EQ(std::distance(fs::begin(files), fs::end(files)), 1);
-  EXPECT_TRUE(blob(number)->readable({0, kBlockSize}));
-}
-
-TEST_F(FillTest, AVerifiedFileThatIsGoneIsFetchedAgain) {
-  const Bytes bytes = content(13, kOdd);
-  const std::uint64_t number = add(bytes);
-  for (const bool gone : {true, false}) {
-    fill_and_verify(number, bytes);
-    const std::uint32_t before = store_->blob(number)->incarnation;
-    close();
-    if (gone)
-      fs::remove(verified_file(id_of(bytes)));
-    else
-      fs::resize_file(verified_file(id_of(bytes)), 100);
-    open();
-    const auto filling = blob(number);
-    EXPECT_EQ(filling->identity().incarnation, before + 1);
-    EXPECT_FALSE(filling->identity().verified);
-    EXPECT_EQ(row_of(*store_, number)->incarnation, before + 1);
-    EXPECT_EQ(filling->missing({0, kOdd}), (std::vector<BlockRun>{{0, 4}}));
-    EXPECT_TRUE(heard_->wait(number, before + 1));
-  }
-}
-
-TEST_F(FillTest, AFillingFileThatIsGoneOrShortClaimsNothing) {
-  const Bytes bytes = content(14, kOdd);
-  const std::uint64_t number = add(bytes);
-  const std::string path = root() + fmt::format("/filling/{}", number);
-  for (const bool gone : {true, false}) {
-    ASSERT_TRUE(write_blocks(*blob(number), {1, 1}, bytes));
-    close();
-    if (gone)
-      fs::remove(path);
-    else
-      fs::resize_file(path, kBlockSize + 1);
-    open();
-    EXPECT_EQ(blob(number)->missing({0, kOdd}), (std::vector<BlockRun>{{0, 4}}));
-    EXPECT_TRUE(row_of(*store_, number)->claimed.empty());
-    EXPECT_EQ(store_->usage().bytes, 0u);
-  }
-}
-
-TEST_F(FillTest, ANewIndexTakesVerifiedFilesOver) {
-  const Bytes bytes = content(15, kOdd);
-  fill_and_verify(add(bytes), bytes);
-  close();
-  fs::remove_all(root() + "/index");
-  open();
-  const std::uint64_t number = add(bytes);
-  const auto found = blob(number);
-  EXPECT_TRUE(found->identity().verified);
-  EXPECT_EQ(found->identity().incarnation, 2u);
-  EXPECT_EQ(*read_all(*found), bytes);
-  EXPECT_TRUE(row_of(*store_, number)->verified);
-}
-
-class ImportTest : public FillTest {
- protected:
-  Result<void> import(std::uint64_t number, const std::string& path) {
-    return wait_for<void>(
-        [&](Done<void> done) { store_->import_file(number, path, std::move(done)); });
-  }
-  std::string source() {
-    auto overlay = store_->directory("overlay");
-    EXPECT_TRUE(overlay);
-    return *overlay + "/file";
-  }
-};
-
-TEST_F(ImportTest, RightBytesAreMoved) {
-  const Bytes bytes = content(20, kOdd);
-  const std::uint64_t number = add(bytes);
-  const auto filling = blob(number);
-  ASSERT_TRUE(write_blocks(*filling, {0, 1}, bytes));
-  write_file(source(), bytes);
-  const auto imported = import(number, source());
-  ASSERT_TRUE(imported) << imported.error().message;
-  EXPECT_FALSE(fs::exists(source()));
-  EXPECT_TRUE(heard_->wait(number, 2)->verified);
-  EXPECT_EQ(*read_all(*filling), bytes);  // the old object, whole now
-  EXPECT_EQ(*read_all(*blob(number)), bytes);
-  EXPECT_EQ(fs::status(blob(number)->verified_path()).permissions(),
-            fs::perms::owner_read | fs::perms::owner_write);
-  EXPECT_TRUE(is_empty(root() + "/filling"));
-  // Again: it is there already, the file goes.
-  write_file(source(), bytes);
-  EXPECT_TRUE(import(number, source()));
-  EXPECT_FALSE(fs::exists(source()));
-  reopen();
-  EXPECT_EQ(*read_all(*blob(number)), bytes);
-}
-
-TEST_F(ImportTest, WrongBytesStay) {
-  const Bytes bytes = content(21, kOdd);
-  const std::uint64_t number = add(bytes);
-  Bytes wrong = bytes;
-  wrong.back() ^= std::byte{1};
-  write_file(source(), wrong);
-  EXPECT_EQ(import(number, source()).error().code, Code::corrupt);
-  wrong.resize(100);
-  write_file(source(), wrong);
-  EXPECT_EQ(import(number, source()).error().code, Code::corrupt);
-  EXPECT_TRUE(fs::exists(source()));
-  EXPECT_EQ(import(number + 1, source()).error().code, Code::not_found);
-  EXPECT_EQ(import(number, source() + "-absent").error().code, Code::not_found);
-  EXPECT_FALSE(store_->blob(number)->verified);
-  EXPECT_EQ(store_->blob(number)->incarnation, 1u);
-}
-
-TEST_F(ImportTest, WhatOthersCouldChangeIsRefused) {
-  const Bytes bytes = content(22, 1'000);
-  const std::uint64_t number = add(bytes);
-  write_file(source(), bytes);
-  fs::create_hard_link(source(), source() + "2");
-  EXPECT_EQ(import(number, source()).error().code, Code::refused);
-  fs::remove(source() + "2");
-  fs::create_symlink("file", source() + "3");
-  EXPECT_FALSE(import(number, source() + "3"));
-  ASSERT_EQ(::mkfifo((source() + "4").c_str(), 0600), 0);
-  EXPECT_EQ(import(number, source() + "4").error().code, Code::refused);
-  if (::geteuid() == 0) {
-    ASSERT_EQ(::chown(source().c_str(), 65'534, 65'534), 0);
-    EXPECT_EQ(import(number, source()).error().code, Code::refused);
-  }
-  EXPECT_FALSE(store_->blob(number)->verified);
-}
-
 // What the listener says is what the index says, whoever comes first.
-TEST_F(ImportTest, ARightFileAgainstWrongBlocks) {
-  for (std::uint64_t i = 0; i < 60; ++i) {
-    const Bytes bytes = content(3'000 + i, 2'000), wrong = content(4'000 + i, 2'000);
-    const std::uint64_t number = add(bytes);
-    const auto filling = blob(number);
-    write_file(source(), bytes);
-    auto done = std::make_shared<std::promise<void>>();
-    filling->write(0, wrong, [done](Result<void>) { done->set_value(); });
-    if (i % 3 == 0) done->get_future().wait();
-    const auto imported = import(number, source());
-    ASSERT_TRUE(imported) << imported.error().message;
-    ASSERT_TRUE(store_->flush());
-    const auto row = row_of(*store_, number);
-    ASSERT_TRUE(row->verified) << i;
-    const auto last = heard_->wait(number, row->incarnation);
-    ASSERT_TRUE(last);
-    ASSERT_TRUE(last->verified);
-    ASSERT_EQ(last->incarnation, row->incarnation) << i;
-    ASSERT_EQ(*read_all(*blob(number)), bytes);
-  }
-}
-
-TEST_F(ImportTest, ManyAtOnceWhileBlocksArrive) {
-  std::vector<std::uint64_t> numbers;
-  std::vector<Bytes> contents;
-  std::atomic<int> imported{0};
-  for (std::uint64_t i = 0; i < 40; ++i) {
-    contents.push_back(content(5'000 + i, kBlockSize + i));
-    numbers.push_back(add(contents.back()));
-  }
-  const std::string base = source();
-  for (std::size_t i = 0; i < numbers.size(); ++i) {
-    write_file(fmt::format("{}{}", base, i), contents[i]);
-    const auto filling = blob(numbers[i]);
-    filling->write(0, Bytes(contents[i].begin(), contents[i].begin() + kBlockSize), [](auto) {});
-    store_->import_file(numbers[i], fmt::format("{}{}", base, i), [&](Result<void> result) {
-      EXPECT_TRUE(result) << result.error().message;
-      ++imported;
-    });
-  }
-  for (const std::uint64_t number : numbers) ASSERT_TRUE(heard_->wait(number, 2));
-  ASSERT_TRUE(store_->flush());
-  EXPECT_EQ(imported, 40);
-  for (std::size_t i = 0; i < numbers.size(); ++i)
-    EXPECT_EQ(*read_all(*blob(numbers[i])), contents[i]);
-}
-
 TEST_F(FillTest, ReadsAndWritesOfTheIndexFromManyThreads) {
   std::vector<std::jthread> threads;
   std::atomic<int> committed{0};
@@ -498,7 +272,11 @@ TEST_F(FillTest, OneBadWriteDoesNotTakeOthersWithIt) {
   // The first holds the index thread until the others wait together.
   std::promise<void> go;
   auto wait = go.get_future();
-  store_->write([&](WriteTxn&) { if (wait.valid()) wait.get(); }, [](auto) {});
+  store_->write(
+      [&](WriteTxn&) {
+        if (wait.valid()) wait.get();
+      },
+      [](auto) {});
   std::vector<std::future<Code>> codes;
   for (int i = 0; i < 5; ++i) {
     auto code = std::make_shared<std::promise<Code>>();
@@ -507,13 +285,16 @@ TEST_F(FillTest, OneBadWriteDoesNotTakeOthersWithIt) {
         [i](WriteTxn& txn) {
           txn.put(Table::repos, i == 2 ? std::string(600, 'k') : fmt::format("key{}", i), "v");
         },
-        [code](Result<void> result) { code->set_value(result ? Code::cancelled : result.error().code); });
+        [code](Result<void> result) {
+          code->set_value(result ? Code::cancelled : result.error().code);
+        });
   }
   go.set_value();
   for (int i = 0; i < 5; ++i)
     EXPECT_EQ(codes[static_cast<std::size_t>(i)].get(), i == 2 ? Code::invalid : Code::cancelled);
   store_->read([](const ReadTxn& txn) {
-    for (const char* key : {"key0", "key1", "key3", "key4"}) EXPECT_TRUE(txn.get(Table::repos, key));
+    for (const char* key : {"key0", "key1", "key3", "key4"})
+      EXPECT_TRUE(txn.get(Table::repos, key));
   });
 }
 
@@ -525,22 +306,6 @@ TEST_F(FillTest, DirectoriesForOthers) {
   EXPECT_EQ(store_->directory("overlay").value_or(""), *overlay);
   EXPECT_EQ(store_->directory("../x").error().code, Code::invalid);
   EXPECT_EQ(store_->directory("blobs").error().code, Code::invalid);
-}
-
-TEST_F(FillTest, ARecordThatCannotBeDecodedIsAbsent) {
-  const Bytes bytes = content(30, 100);
-  const std::uint64_t number = add(bytes);
-  ASSERT_TRUE(wait_for<void>([&](Done<void> done) {
-    store_->write([&](WriteTxn& txn) { txn.put(Table::blobs, blob_key(number), "\x63?"); },
-                  std::move(done));
-  }));
-  EXPECT_FALSE(store_->blob(number));
-  EXPECT_EQ(store_->open_blob(number).error().code, Code::not_found);
-  reopen();
-  EXPECT_EQ(store_->open_blob(number).error().code, Code::not_found);
-  const std::uint64_t next = add(bytes);
-  EXPECT_GT(next, number);
-  fill_and_verify(next, bytes);
 }
 
 }  // namespace

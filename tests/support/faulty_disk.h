@@ -11,11 +11,22 @@
 
 namespace hffs::test {
 
-enum class Op { open, write, read, truncate, sync_data, sync_directory, make_directory, rename, remove };
+enum class Op {
+  open,
+  write,
+  read,
+  truncate,
+  sync_data,
+  sync_directory,
+  make_directory,
+  rename,
+  remove
+};
 inline constexpr int kOps = 9;
 inline const char* name_of(Op op) {
-  constexpr const char* kNames[] = {"open", "write", "read", "truncate", "sync_data",
-                                    "sync_directory", "make_directory", "rename", "remove"};
+  constexpr const char* kNames[] = {"open",           "write",     "read",
+                                    "truncate",       "sync_data", "sync_directory",
+                                    "make_directory", "rename",    "remove"};
   return kNames[static_cast<int>(op)];
 }
 

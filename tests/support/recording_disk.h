@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The machine's disk, and a model of what of it would survive a power loss at each moment: bytes only
-// by a sync_data that began after they were written, names only by a sync_directory that began after
-// they were made.
+// The machine's disk, and a model of what of it would survive a power loss at each moment: bytes
+// only by a sync_data that began after they were written, names only by a sync_directory that began
+// after they were made.
 #pragma once
 
 #include <sys/stat.h>
@@ -47,7 +47,9 @@ class RecordingDisk final : public Disk {
     }
     return image;
   }
-  bool synced_directory(const std::string& path) const { return synced_directories_.contains(path); }
+  bool synced_directory(const std::string& path) const {
+    return synced_directories_.contains(path);
+  }
   std::size_t calls() const { return calls_; }
 
   Result<UniqueFd> open(const std::string& path, int flags, mode_t mode) override {

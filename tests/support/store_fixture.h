@@ -123,7 +123,8 @@ inline Bytes file_content(const std::string& path) {
 }
 inline void write_file(const std::string& path, std::span<const std::byte> bytes) {
   std::ofstream(path, std::ios::binary)
-      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+      .write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
 }
 
 inline std::optional<BlobRow> row_of(const Store& store, std::uint64_t number) {
@@ -163,6 +164,13 @@ class StoreTest : public testing::Test {
     open();
   }
   std::string root() const { return directory_.path() + "/hffs-v1"; }
+  std::string verified_file(const BlobId& id) const {
+    return root() + "/blobs/" + id.hex().substr(0, 2) + "/" + id.hex();
+  }
+  std::size_t files_in(const std::string& folder) const {
+    const auto files = std::filesystem::directory_iterator(root() + "/" + folder);
+    return static_cast<std::size_t>(std::distance(begin(files), end(files)));
+  }
   std::uint64_t add(const Bytes& bytes, BlobId::Kind kind = BlobId::Kind::sha256) {
     return add_blob(*store_, id_of(bytes, kind), bytes.size());
   }

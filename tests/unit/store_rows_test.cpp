@@ -73,10 +73,10 @@ TEST(BlobRow, RefusesDamage) {
     bad[at] = to;
     return decode_blob(bad);
   };
-  EXPECT_FALSE(changed(0, 2));                    // version
-  EXPECT_FALSE(changed(1, 2));                    // state
-  EXPECT_FALSE(changed(18, 'Z'));                 // hash
-  EXPECT_FALSE(changed(good.size() - 1, 0x0f));   // a block behind the end
+  EXPECT_FALSE(changed(0, 2));                   // version
+  EXPECT_FALSE(changed(1, 2));                   // state
+  EXPECT_FALSE(changed(18, 'Z'));                // hash
+  EXPECT_FALSE(changed(good.size() - 1, 0x0f));  // a block behind the end
   EXPECT_TRUE(changed(good.size() - 1, 0x07));
 }
 
@@ -132,7 +132,8 @@ TEST_F(RowsTest, TheBlobOfNothingIsVerifiedFromBirth) {
   EXPECT_TRUE(row(add(nothing, 0))->verified);
   EXPECT_FALSE(row(add(nothing, 1))->verified);
   EXPECT_FALSE(row(add(kSha, 0))->verified);
-  const auto sha = *BlobId::parse("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  const auto sha =
+      *BlobId::parse("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_TRUE(row(add(sha, 0))->verified);
 }
 
@@ -250,8 +251,8 @@ TEST(FileSystems, NetworkOnesAreKnownAndLocalOnesAreNot) {
   EXPECT_EQ(network_file_system(0x65735546), "FUSE");
   EXPECT_EQ(network_file_system(0x0bd00bd0), "Lustre");
   // ext4, xfs, btrfs, tmpfs, overlayfs, zfs, f2fs
-  for (const std::uint64_t local : {0xef53u, 0x58465342u, 0x9123683eu, 0x01021994u, 0x794c7630u,
-                                    0x2fc12fc1u, 0xf2f52010u})
+  for (const std::uint64_t local :
+       {0xef53u, 0x58465342u, 0x9123683eu, 0x01021994u, 0x794c7630u, 0x2fc12fc1u, 0xf2f52010u})
     EXPECT_EQ(network_file_system(local), "") << local;
 }
 
@@ -263,7 +264,8 @@ TEST(StateDir, MakesItsPartsAndNamesThem) {
   EXPECT_EQ(opened->root(), root);
   for (const char* name : {"index", "filling", "blobs", "quarantine"}) {
     EXPECT_TRUE(std::filesystem::is_directory(root + "/" + name)) << name;
-    EXPECT_EQ(std::filesystem::status(root + "/" + name).permissions(), std::filesystem::perms::owner_all);
+    EXPECT_EQ(std::filesystem::status(root + "/" + name).permissions(),
+              std::filesystem::perms::owner_all);
     EXPECT_FALSE(opened->for_others(name)) << name;
   }
   EXPECT_EQ(opened->filling(12), root + "/filling/12");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The store's values: sets of blocks, and the hashes that name blobs.
+#include "hffs/store.h"
+
 #include <gtest/gtest.h>
 
 #include <set>
@@ -10,7 +12,6 @@
 
 #include "bitmap.h"
 #include "content_hash.h"
-#include "hffs/store.h"
 
 namespace hffs {
 namespace {
