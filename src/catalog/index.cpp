@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "index.h"
 
-#include <algorithm>
 #include <map>
 
 #include "hffs/record.h"
@@ -176,54 +175,6 @@ std::optional<std::uint64_t> find_repo_blob(const ReadTxn& txn, RepoNumber repo,
   return number;
 }
 
-namespace {
-
-constexpr std::size_t kFirstSourceKey = 8 + 4;
-
-// Rows of one blob: of each repository first the commit that had it first, then the later ones.
-void visit_sources(const ReadTxn& txn, std::uint64_t blob,
-                   const std::function<bool(const SourceRow&)>& visit) {
-  txn.scan(Table::blob_sources, KeyWriter().u64(blob), {}, [&](auto key, auto value) {
-    Reader key_reader(key), reader(value);
-    key_reader.key_u64();
-    SourceRow row{.repo = key_reader.key_u32()};
-    row.commit = key.size() == kFirstSourceKey ? reader.u32() : key_reader.key_u32();
-    row.position = reader.u32();
-    return !key_reader.complete() || !reader.complete() || visit(row);
-  });
-}
-
-}  // namespace
-
-std::optional<SourceRow> first_source(const ReadTxn& txn, std::uint64_t blob) {
-  std::optional<SourceRow> found;
-  visit_sources(txn, blob, [&](const SourceRow& row) {
-    found = row;
-    return false;
-  });
-  return found;
-}
-
-std::vector<SourceRow> load_sources(const ReadTxn& txn, std::uint64_t blob) {
-  // A licence text has thousands of places.
-  constexpr std::size_t kMostRead = 4'096, kMost = 16;
-  std::vector<SourceRow> rows;
-  visit_sources(txn, blob, [&](const SourceRow& row) {
-    rows.push_back(row);
-    return rows.size() < kMostRead;
-  });
-  // Commit numbers grow as commits are heard of.
-  std::ranges::sort(rows, std::greater{}, &SourceRow::commit);
-  std::map<RepoNumber, std::size_t> heard;  // places of the repository so far
-  std::vector<std::pair<std::size_t, SourceRow>> ranked;
-  for (const SourceRow& row : rows) ranked.emplace_back(heard[row.repo]++, row);
-  std::ranges::stable_sort(ranked, {}, &std::pair<std::size_t, SourceRow>::first);
-  rows.clear();
-  for (const auto& [rank, row] : ranked)
-    if (rows.size() < kMost) rows.push_back(row);
-  return rows;
-}
-
 std::string path_of(const ReadTxn& txn, CommitNumber commit, Position position) {
   std::string path;
   while (position != 0) {
@@ -372,20 +323,6 @@ std::optional<Position> add_entry(WriteTxn& txn, CommitRow& commit, EntryRow row
   row.position = commit.next_position++;
   store_entry(txn, row);
   return row.position;
-}
-
-}  // namespace
-
-namespace {
-
-void put_source(WriteTxn& txn, std::uint64_t blob, const SourceRow& row) {
-  const std::string first = KeyWriter().u64(blob).u32(row.repo).bytes();
-  const auto known = txn.get(Table::blob_sources, first);
-  if (!known)
-    txn.put(Table::blob_sources, first, number_value(row.commit) + number_value(row.position));
-  else if (Reader(*known).u32() != row.commit)
-    txn.put(Table::blob_sources, KeyWriter().u64(blob).u32(row.repo).u32(row.commit),
-            number_value(row.position));
 }
 
 }  // namespace

@@ -110,6 +110,8 @@ void store_commit(WriteTxn& txn, const CommitRow& row);
 RefRow put_ref(WriteTxn& txn, RepoNumber repo, std::string_view revision, CommitNumber commit,
                WallTime now);
 RefRow put_ref_directory(WriteTxn& txn, RepoNumber repo, std::string_view path, WallTime now);
+// Notes one more place of a blob.
+void put_source(WriteTxn& txn, std::uint64_t blob, const SourceRow& row);
 // Adds entries and the directories above them to a commit's tree; known ones stay as they are.
 // Updates `commit` (the caller stores it).
 void put_entries(WriteTxn& txn, Store& store, CommitRow& commit,
