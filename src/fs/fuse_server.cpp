@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include <cerrno>
+#include <latch>
 #include <thread>
 
 #include "fuse_ops.h"
@@ -53,12 +54,13 @@ class Server final : public FuseServer {
   Result<void> wait() override;
 
  private:
-  void serve();
+  void serve(bool first);
 
   Session session_;
   const std::shared_ptr<Ending> ending_;
   fuse_session* fuse_ = nullptr;
   std::vector<std::thread> threads_;
+  std::latch negotiated_{1};  // libfuse writes at INIT what it reads at every request
 };
 
 Result<void> Server::start(const FuseOptions& options, UniqueFd device) {
@@ -82,12 +84,14 @@ Result<void> Server::start(const FuseOptions& options, UniqueFd device) {
   device.release();
 
   ending_->state.lock()->running = options.threads;
-  for (unsigned i = 0; i < options.threads; ++i) threads_.emplace_back([this] { serve(); });
+  for (unsigned i = 0; i < options.threads; ++i) threads_.emplace_back([this, i] { serve(i == 0); });
   return {};
 }
 
-void Server::serve() {
+// The first request is INIT: one thread answers it before the others read.
+void Server::serve(bool first) {
   ::pthread_setname_np(::pthread_self(), "fuse");
+  if (!first) negotiated_.wait();
   fuse_buf request{};
   int result = 0;
   while (::fuse_session_exited(fuse_) == 0) {
@@ -95,7 +99,9 @@ void Server::serve() {
     if (result == -EINTR || result == -EAGAIN) continue;
     if (result <= 0) break;
     ::fuse_session_process_buf(fuse_, &request);
+    if (std::exchange(first, false)) negotiated_.count_down();
   }
+  if (first) negotiated_.count_down();
   std::free(request.mem);
   auto state = ending_->state.lock();
   if (result < 0 && result != -EINTR && !state->error)
