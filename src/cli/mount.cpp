@@ -32,7 +32,9 @@ Result<void> serve(Config config, const std::string& log_file, Parent* parent) {
   start_log(config.log_level, log_file);
   auto daemon = Daemon::start(std::move(config));
   if (!daemon) {
-    log(Level::error, "daemon", "not started: {}", daemon.error().message);
+    // On a terminal main() says it; twice would be once too often.
+    if (!log_file.empty())
+      log(Level::error, "daemon", "not started: {}", daemon.error().message);
     return fail(daemon);
   }
   if (parent != nullptr)

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -152,6 +153,10 @@ Result<FileSettings> parse_config_file(std::string_view text, const std::string&
 }
 
 Result<FileSettings> load_config_file(const std::string& path) {
+  // A stream opens a directory, and throws at the first byte.
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error))
+    return fail(system_error(EISDIR, fmt::format("reading {}", path)));
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   if (!file) return fail(system_error(errno != 0 ? errno : EIO, fmt::format("reading {}", path)));

@@ -125,6 +125,8 @@ void ControlServer::run() try {
       if (!client->asking && !client->waiting && client->deadline <= time) client->finished = true;
     drop_finished();
   }
+  // The answer to who asked for the end.
+  deliver_answers();
 } catch (const std::exception& problem) {
   log(Level::error, "control", "the control socket has ended: {}", problem.what());
 }

@@ -154,7 +154,8 @@ Result<StateDir> StateDir::open(const std::string& state_dir, Disk& disk) {
   if (auto local = check_file_system(*parent); !local) return fail(local);
   StateDir opened;
   opened.root_ = fmt::format("{}/{}", *parent, kDirectory);
-  if (!exists(opened.root_))
+  // Its directory may be there before its store: the log file lies in it.
+  if (!exists(opened.root_ + "/FORMAT"))
     if (auto alone = check_siblings(*parent); !alone) return fail(alone);
   if (auto made = make_directory(opened.root_, kPassThrough); !made) return fail(made);
   if (auto locked = opened.lock(); !locked) return fail(locked);

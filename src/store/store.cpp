@@ -156,7 +156,7 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options, Disk& disk, con
   if (auto synced = disk.sync_directory(directory->index()); !synced) return fail(synced);
   auto recovered = recover(**environment, *directory, disk);
   if (!recovered) return fail(recovered);
-  log(Level::info, "store", "opened {} in {} ms: blobs={} bytes={} unverified={} swept={}",
+  log(Level::debug, "store", "opened {} in {} ms: blobs={} bytes={} unverified={} swept={}",
       directory->root(),
       std::chrono::duration_cast<std::chrono::milliseconds>(clock.now() - begun).count(),
       recovered->totals.blobs, recovered->totals.bytes, recovered->unverified.size(),
