@@ -29,7 +29,7 @@ TEST_F(PublishedTest, WhatIsWrittenToARefIsAskedForAndNeverRead) {
   EXPECT_EQ(*read(kBob, main), kCommitA);
   EXPECT_EQ(*write(kAlice, main, kCommitB), 40u);
   EXPECT_EQ(*read(kAlice, main), kCommitA);
-  names_.repos["acme/tiny"].refs["main"] = kCommitB;
+  names_.change([&] { names_.repos["acme/tiny"].refs["main"] = kCommitB; });
   files_->release(main, 0, O_WRONLY | O_TRUNC);
   EXPECT_TRUE(eventually([&] { return names_.count("revision") > asked; }));
   EXPECT_TRUE(eventually([&] { return *read(kAlice, main) == kCommitB; }));
@@ -66,7 +66,7 @@ TEST_F(PublishedTest, DirectoriesOfRefsAreTheUsersUntilTheHubHasThem) {
   ASSERT_TRUE(rename(kAlice, team, "x.0a.tmp", team, "x"));
   EXPECT_TRUE(absent(kAlice, repo_ + "/refs/team/x"));
   EXPECT_EQ(code(files_->make_link(user(kAlice), team, "l", "x")), Code::refused);
-  names_.repos["acme/tiny"].refs["team/x"] = kCommitA;
+  names_.change([&] { names_.repos["acme/tiny"].refs["team/x"] = kCommitA; });
   EXPECT_EQ(*read(kAlice, at(kAlice, repo_ + "/refs/team/x")), kCommitA);
   EXPECT_EQ(*read(kBob, at(kBob, repo_ + "/refs/team/x")), kCommitA);
 }

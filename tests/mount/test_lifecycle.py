@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from lab import ALICE, HFFS, MIB, errno_of, eventually, is_gone, is_mounted, later, mounts, processes_with
+from lab import BOB, HFFS, MIB, errno_of, eventually, is_gone, is_mounted, later, mounts, processes_with
 from world import fresh_bytes
 
 
@@ -213,9 +213,9 @@ def test_a_user_mounts_without_root(make, root):
     repo = world.add({"model.bin": data})
     mount = make.mount(world, start=False)
     for each in (mount.box, mount.point, mount.home):
-        os.chown(each, ALICE, ALICE)
+        os.chown(each, BOB, BOB)
     file = f"{mount.repo(repo.id).name}/snapshots/{repo.commit}/model.bin"
-    answer = make.child(as_user, HFFS, str(mount.point), str(mount.state), world.endpoint, ALICE, [file],
+    answer = make.child(as_user, HFFS, str(mount.point), str(mount.state), world.endpoint, BOB, [file],
                         prefix=["unshare", "-m"]).result()
     assert "failed" not in answer, answer
     assert answer["kind"] == ["fuse.hffs"]

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <future>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -32,10 +33,20 @@ class FakeOrigin final : public Origin {
     std::map<std::string, std::vector<TreeEntry>> trees;  // commit → entries
     std::string canonical;                                // after a rename
   };
-  std::map<std::string, Repo> repos;  // by RepoId::text(); change only while nothing is asked
+  std::map<std::string, Repo> repos;  // by RepoId::text(); while something may be asked: change()
   std::size_t page_size = 1'000;
   std::function<std::optional<Error>(const std::string& call)> fault;  // before an answer
   std::function<void(const std::string& call)> on_the_way;  // while an answer travels
+
+  // Between two answers, on the thread that gives them; returns when it is done.
+  void change(std::function<void()> what) {
+    std::promise<void> done;
+    post([&] {
+      what();
+      done.set_value();
+    });
+    done.get_future().wait();
+  }
 
   int count(const std::string& call) {
     std::lock_guard lock(mutex_);
