@@ -298,6 +298,16 @@ TEST(StateDir, TheStoreOfANewerVersionIsLeftAlone) {
   EXPECT_FALSE(std::filesystem::exists(parent.path() + "/hffs-v1"));
 }
 
+// The log's directory may be there before the store.
+TEST(StateDir, AnEmptyDirectoryDoesNotHideTheStoreOfANewerVersion) {
+  TemporaryDirectory parent;
+  std::filesystem::create_directory(parent.path() + "/hffs-v1");
+  std::filesystem::create_directory(parent.path() + "/hffs-v2");
+  const auto opened = StateDir::open(parent.path(), system_disk());
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, Code::unsupported);
+}
+
 TEST(StateDir, AnIndexWithoutFormatIsNotTouched) {
   TemporaryDirectory parent;
   std::filesystem::create_directories(parent.path() + "/hffs-v1/index");
