@@ -12,6 +12,8 @@ constexpr std::chrono::milliseconds kReservePause{15'000};
 constexpr int kPathsBeforeListing = 8;
 // What a path at a pinned commit is remembered to be missing for: the answer cannot change.
 constexpr std::chrono::hours kForLong{24};
+// Longer than a question that follows a wait can take.
+constexpr std::chrono::minutes kLongestQuestion{1};
 
 std::string listing_key(CommitNumber commit) {
   return std::to_string(commit);
@@ -42,7 +44,8 @@ TreeLoader::TreeLoader(const CatalogOptions& options, Origin& origin, Store& sto
       clock_(clock),
       missing_(clock),
       doubtful_(clock),
-      restarted_(clock) {}
+      restarted_(clock),
+      limited_(clock) {}
 
 void TreeLoader::fetch_page(CommitNumber commit, Done<Page> done) {
   const std::string key = listing_key(commit);
@@ -95,14 +98,20 @@ void TreeLoader::next_page(CommitNumber commit, const std::string& key) {
 
 void TreeLoader::page_arrived(CommitNumber commit, const std::string& key, Result<Page> page) {
   if (page) {
+    limited_.forget(key);
     if (page->complete) return listings_.land(key, true);
     if (page->calls_left && *page->calls_left < kReservedCalls)
       return later(kReservePause, commit, key);
     return next_page(commit, key);
   }
   const Error& error = page.error();
-  if (error.code == Code::rate_limited)
-    return later(std::max(error.retry_after, std::chrono::milliseconds{1'000}), commit, key);
+  // Who was told when to come again, came, and is refused again, waits for nothing.
+  if (error.code == Code::rate_limited && !limited_.knows(key)) {
+    const auto wait = std::max(error.retry_after, std::chrono::milliseconds{1'000});
+    limited_.remember(key, wait + kLongestQuestion);
+    return later(wait, commit, key);
+  }
+  limited_.forget(key);
   const auto target = load_target(store_, commit);
   const bool cursor_refused = !info(error.code).retry_helps && error.code != Code::offline &&
                               error.code != Code::cancelled && target &&

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // TreeLoader: brings a commit's tree into the index, page by page. One path can be answered before
-// the last page (paths-info); listings wait for all of them, through rate limits, and go on where
-// they stopped, even after a restart: the cursor of the next page is in the commit's row.
+// the last page (paths-info); listings wait for all of them, through a rate limit that lets them go on
+// when it said, and go on where they stopped, even after a failure or a restart: the cursor of the
+// next page is in the commit's row.
 // Threads: any; nothing blocks. Completions come on a store or network thread.
 #pragma once
 
@@ -52,6 +53,7 @@ class TreeLoader : public std::enable_shared_from_this<TreeLoader> {
   Recent missing_;    // commits and paths that the Hub does not have
   Recent doubtful_;   // paths that were not found, which is no proof
   Recent restarted_;  // listings whose cursor was thrown away
+  Recent limited_;    // listings that waited for a rate limit, and have had no page since
   Guarded<std::unordered_map<CommitNumber, int>> asked_;  // single paths, by commit
   Flight<Page> pages_;
   Flight<bool> listings_;

@@ -132,11 +132,6 @@ BAD_API = [
 ]
 
 
-# Known shortfall: a listing under a 429 that lasts waits on and on, where it should be EIO after a while.
-BAD_API = [pytest.param(each, marks=pytest.mark.skip(reason="KNOWN: a listing waits as long as a 429 lasts"))
-           if each["name"] == "rate_limit" else each for each in BAD_API]
-
-
 @pytest.mark.parametrize("fault", BAD_API, ids=name)
 def test_F1_S4_answers_that_come_wrong(end, fault):
     """On names: ENOENT or EACCES, or right; a listing may be EIO, and is never short."""
