@@ -28,7 +28,7 @@ struct Config {
   std::string state_dir;               // /var/lib/hffs for root, $XDG_CACHE_HOME/hffs else
   std::vector<std::string> endpoints;  // HF_ENDPOINT, else https://huggingface.co
   Secret token;                        // HF_TOKEN, else the file HF_TOKEN_PATH, else none
-  std::string ca_bundle;
+  std::string ca_bundle;  // REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE; empty: the system's
   bool allow_other = false;
   bool offline = false;  // HF_HUB_OFFLINE
   bool offline_partial = false;

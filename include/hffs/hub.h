@@ -145,7 +145,7 @@ class Origin {
 struct OriginOptions {
   std::vector<std::string> endpoints{"https://huggingface.co"};  // tried in order
   Secret token;                                                  // the daemon's own service token
-  std::string ca_bundle;  // a file or empty: REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE, system
+  std::string ca_bundle;  // a file or a directory; empty: the system's
   std::string user_agent = "hffs";
   bool offline = false;  // every call fails at once with Code::offline
   std::chrono::milliseconds metadata_deadline{8'000};  // whole call, retries included

@@ -29,6 +29,7 @@ class Settings {
   Result<std::vector<std::string>> endpoints() const;
   Result<Secret> token() const;
   Result<bool> offline() const;
+  std::string ca_bundle() const;
   Result<Level> log_level() const;
   const FileSettings& file() const { return file_; }
   std::string absolute(const std::string& path) const;
@@ -158,6 +159,16 @@ Result<Secret> Settings::token() const {
   return Secret();
 }
 
+// The variables in the order of the Python clients (requests): whoever set one for them set it for us. One
+// that leads nowhere is often left over from elsewhere.
+std::string Settings::ca_bundle() const {
+  std::error_code error;
+  for (const char* name : {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"})
+    if (const auto path = variable(name); path && std::filesystem::exists(absolute(*path), error))
+      return absolute(*path);
+  return file_.ca_bundle ? absolute(*file_.ca_bundle) : "";
+}
+
 Result<bool> Settings::offline() const {
   if (flags_.offline) return *flags_.offline;
   if (auto value = variable("HF_HUB_OFFLINE")) {
@@ -242,7 +253,7 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.state_dir = std::move(*state_dir);
   config.endpoints = std::move(*endpoints);
   config.token = std::move(*token);
-  config.ca_bundle = file.ca_bundle ? settings.absolute(*file.ca_bundle) : "";
+  config.ca_bundle = settings.ca_bundle();
   config.allow_other = flags.allow_other.value_or(file.allow_other.value_or(false));
   config.offline = *offline;
   config.offline_partial = flags.offline_partial.value_or(file.offline_partial.value_or(false));

@@ -47,18 +47,8 @@ Result<TransportSettings> read_transport_settings(const OriginOptions& options) 
                              .user_agent = options.user_agent,
                              .connect_timeout = options.connect_timeout};
   if (settings.http_proxy.empty()) settings.http_proxy = variable("HTTP_PROXY");
-  if (!options.ca_bundle.empty()) {
-    if (!set_bundle(options.ca_bundle, settings))
-      return fail(Code::invalid, "cannot read the CA bundle {}", options.ca_bundle);
-    return settings;
-  }
-  // The order of the Python clients (requests): whoever set one for them set it for us.
-  for (const char* name : {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
-    const std::string path = variable(name);
-    if (path.empty()) continue;
-    if (set_bundle(path, settings)) return settings;
-    log(Level::warn, "hub", "cannot read {} from {}; looking further", path, name);
-  }
+  if (!options.ca_bundle.empty() && !set_bundle(options.ca_bundle, settings))
+    return fail(Code::invalid, "cannot read the CA bundle {}", options.ca_bundle);
   return settings;
 }
 

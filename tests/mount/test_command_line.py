@@ -370,3 +370,19 @@ def test_exit_codes_are_the_documented_ones():
     table = text[text.index("## Exit codes"):]
     for code in (2, 3, 4, 7, 13, 16):
         assert re.search(rf"\| {code} \|", table)
+
+
+def test_the_environment_s_ca_wins_over_the_file_s(make):
+    """A flag over the environment, that over the file; a variable that leads nowhere is passed over."""
+    world = make.world(nginx=True)
+    repo = world.add({"model.bin": b"m" * 100_000})
+    ours = make.folder() / "ours.pem"
+    ours.write_bytes(open(world.hub.ca_file, "rb").read())
+    other = make.folder() / "other.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+                    "/CN=other", "-keyout", "/dev/null", "-out", str(other)], check=True, capture_output=True)
+    for variable, in_file in ((ours, other), ("/nowhere/ca.pem", ours)):
+        names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+        mount = make.mount(world, "--read-deadline", "5", config=f'ca_bundle = "{in_file}"\n',
+                           env=dict.fromkeys(names, str(variable)))
+        assert mount.file(repo, "model.bin").read_bytes() == b"m" * 100_000
