@@ -76,9 +76,10 @@ def test_umount_waits_until_the_state_directory_is_free(make):
         repo = world.add({"model.bin": fresh_bytes(6 * MIB)})
         assert mount.file(repo, "model.bin").read_bytes() == repo.content["model.bin"]
         assert mount.hffs("umount", mount.point).code == 0
-        assert is_gone(mount.pid) or not processes_with(str(mount.state)), "the daemon is still there"
         done = mount.hffs(*mount.command("--log-file", mount.log_file)[1:])
         assert done.code == 0, f"the state directory was not free at once: {done}"
+        # It let go of everything before umount returned; the kernel may still be clearing its memory.
+        eventually(lambda pid=mount.pid: is_gone(pid), 5)
         mount._pid = mount.status()["pid"]
 
 
