@@ -107,6 +107,7 @@ class Mount:
         self.background = background
         self.env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(self.home), "LANG": "C.UTF-8"}
         self.env.update(env or {})
+        self.env = {name: value for name, value in self.env.items() if value is not None}
         if config:
             self.config = self.box / "config.toml"
             self.config.write_text(config)
