@@ -29,6 +29,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): how long a test may take")
+    config.addinivalue_line("markers", "waits: sits out deadlines and measures nothing finer; may run beside others")
 
 
 def why_not():

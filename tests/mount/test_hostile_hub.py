@@ -11,6 +11,7 @@ import pytest
 from lab import BLOCK, MIB, errno_of, eventually, exists
 from world import fresh_bytes
 
+pytestmark = pytest.mark.waits
 DEADLINE = 1.5  # of a reader; short, for many of these wait it out
 
 

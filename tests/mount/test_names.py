@@ -60,6 +60,7 @@ def test_N3_missing_repository_is_believed_for_a_while(make, status):
             assert errno_of(os.stat, path / "refs/main") == errno.ENOENT
 
 
+@pytest.mark.waits
 def test_N3_missing_repository_is_asked_for_again_after_30_seconds(make):
     world = make.world()
     mount = make.mount(world)
