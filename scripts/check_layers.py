@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     "access": {"access", "hub"},
     "transfer": {"transfer", "hub", "store"},
     "catalog": {"catalog", "hub", "store", "access"},
-    "fs": {"filesystem", "store", "access", "transfer", "catalog"},
+    "fs": {"filesystem", "store", "access", "transfer", "catalog", "keeper"},
     "keeper": {"keeper"},
     "daemon": {"daemon", "hub", "store", "access", "transfer", "catalog", "filesystem", "keeper"},
     "cli": {"daemon", "keeper"},

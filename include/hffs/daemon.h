@@ -38,6 +38,7 @@ struct Config {
   std::chrono::milliseconds ref_ttl{60'000};
   std::chrono::milliseconds read_deadline{15 * 60 * 1'000};
   std::chrono::milliseconds sync_interval{2'000};
+  bool old_kernel = false;  // fuse_features = "5.15": no passthrough, as on such a kernel
 };
 
 // What the command line says; an empty optional or list says nothing.

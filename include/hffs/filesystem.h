@@ -22,6 +22,7 @@
 #include "hffs/access.h"
 #include "hffs/catalog.h"
 #include "hffs/error.h"
+#include "hffs/keeper.h"
 #include "hffs/store.h"
 #include "hffs/telemetry.h"
 #include "hffs/transfer.h"
@@ -31,6 +32,9 @@ namespace hffs {
 struct FileSystemOptions {
   bool offline = false;          // a blob that is not wholly resident fails at open …
   bool offline_partial = false;  // … unless this is set
+  // From this size on a verified blob is handed over to the kernel, which costs more at open and
+  // less at each read (measured: docs/BENCHMARKS.md).
+  std::uint64_t backing_from = std::uint64_t{1} << 20;
   std::uint64_t overlay_bytes_per_user = std::uint64_t{256} << 30;
 };
 
@@ -38,6 +42,8 @@ struct FileSystemOptions {
 struct Opened {
   bool keep_cache = false;  // pages stay valid across opens
   bool direct = false;      // no pages: every read asks (refs, whose text changes)
+  // A verified blob that is worth handing over: the kernel may read its file by itself.
+  std::optional<BlobId> backing;
   std::uint64_t handle = 0;
 };
 
@@ -93,17 +99,26 @@ class FileSystem {
 // Serves a FileSystem on a connected /dev/fuse descriptor (from Keeper::mount).
 struct FuseOptions {
   unsigned threads = 8;  // they never wait for the network, so few are enough
+  // What newer kernels offer beyond Linux 5.15 (passthrough) stays unused, as it would on one.
+  bool old_kernel = false;
   bool debug = false;
+};
+// How large verified blobs are read, and why.
+struct ReadMode {
+  bool passthrough = false;
+  std::string reason;
 };
 class FuseServer {
  public:
-  // Starts the threads; the mount answers once this has returned.
+  // Starts the threads; the mount answers once this has returned. `keeper` registers backing files.
   static Result<std::unique_ptr<FuseServer>> start(FuseOptions options, FileSystem& files,
-                                                   UniqueFd device, Metrics& metrics);
+                                                   Keeper& keeper, UniqueFd device,
+                                                   Metrics& metrics);
   // Ends the session and joins the threads. The mount must be gone or detached by then.
   virtual ~FuseServer() = default;
   // Blocks until the file system is unmounted (or the session broke: the error).
   virtual Result<void> wait() = 0;
+  virtual ReadMode read_mode() const = 0;
 };
 
 }  // namespace hffs

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "hffs/error.h"
+#include "hffs/ids.h"
 #include "hffs/posix.h"
 
 namespace hffs {
@@ -22,6 +23,8 @@ struct MountOptions {
   std::string mount_point;  // absolute
   std::string source = "hffs";
   bool allow_other = false;
+  // Where the blobs are that open_backing() may register: BLOBS/HH/HEX. Empty: none may be.
+  std::string blobs;
 };
 
 class Keeper {
@@ -32,6 +35,21 @@ class Keeper {
   // directory), busy (something is mounted there), not_empty, unsupported (no /dev/fuse, no
   // fusermount3), denied; each message says what to do.
   virtual Result<UniqueFd> mount(const MountOptions& options) = 0;
+  // How far the kernel reads ahead of a reader who goes on in order; without the right to say so
+  // it keeps its own measure (128 KiB). After the session has begun.
+  virtual void set_read_ahead(std::uint64_t bytes) = 0;
+
+  // Whether open_backing() has a chance, as far as can be known without a try. Error: denied.
+  virtual Result<void> may_back() const = 0;
+  // Registers the blob's file with the kernel, which then reads it by itself (FUSE passthrough,
+  // Linux 6.9 and later). The file is found by name below `blobs`, without following a link, and
+  // must be a regular one that is ours and has one name. The id is good for replies to OPEN until
+  // it is closed; opens that have it keep the file. Blocks on the local disk.
+  // Errors: denied (no CAP_SYS_ADMIN), unsupported (the kernel; a file system that is stacked on
+  // others); these two are lasting. Else not_found, refused (not such a file), io.
+  virtual Result<std::int32_t> open_backing(const BlobId& blob) = 0;
+  virtual void close_backing(std::int32_t id) = 0;
+
   // Detaches the mount. Fine if it is gone already.
   virtual Result<void> unmount() = 0;
 };

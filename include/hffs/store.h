@@ -116,8 +116,6 @@ class Blob {
   // the bytes stay readable for a moment (a few blocks are held in memory), so that a reader
   // is served even when the disk is full.
   virtual void write(BlockIndex first, std::vector<std::byte> bytes, Done<void> done) = 0;
-  // Verified blobs: the file, for handing to the kernel. Empty while filling.
-  virtual std::string verified_path() const = 0;
 };
 
 struct StoreOptions {
@@ -172,6 +170,8 @@ class Store {
     std::uint64_t free_bytes = 0;       // on the file system
   };
   virtual Usage usage() const = 0;
+  // Where the verified blobs are: HH/HEX below it, each whole, right and never changed.
+  virtual std::string blob_directory() const = 0;
   // A directory of the store for another module's files ("overlay"); made if absent.
   virtual Result<std::string> directory(std::string_view name) = 0;
 };

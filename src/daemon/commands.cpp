@@ -64,6 +64,7 @@ nlohmann::json Commands::status() const {
   const Store::Usage store = parts_.store.usage();
   const Catalog::Usage catalog = parts_.catalog->usage();
   const TransferEngine::Snapshot transfer = parts_.transfer.snapshot();
+  const ReadMode mode = parts_.server.read_mode();
   nlohmann::json metrics = nlohmann::json::object();
   for (int i = 0; i < static_cast<int>(Metric::count_); ++i) {
     const auto metric = static_cast<Metric>(i);
@@ -89,8 +90,8 @@ nlohmann::json Commands::status() const {
        {{"waiters", transfer.waiters},
         {"requests", transfer.requests},
         {"buffered_bytes", transfer.buffered_bytes}}},
-      {"mode", "page cache"},
-      {"mode_reason", "this version has no passthrough"},
+      {"mode", mode.passthrough ? "passthrough" : "page cache"},
+      {"mode_reason", mode.reason},
       {"metrics", std::move(metrics)},
   };
 }

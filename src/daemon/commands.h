@@ -12,6 +12,7 @@
 #include "hffs/catalog.h"
 #include "hffs/clock.h"
 #include "hffs/daemon.h"
+#include "hffs/filesystem.h"
 #include "hffs/hub.h"
 #include "hffs/store.h"
 #include "hffs/telemetry.h"
@@ -29,6 +30,7 @@ class Commands {
     const Store& store;
     std::shared_ptr<Catalog> catalog;  // walks under way keep it
     const TransferEngine& transfer;
+    const FuseServer& server;
     std::function<void(const Peer&)> stop;  // ends the daemon, later
   };
   explicit Commands(Parts parts) : parts_(std::move(parts)), started_(parts_.clock.now()) {}

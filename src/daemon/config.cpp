@@ -263,6 +263,7 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
     config.log_file = settings.absolute(*log_file);
   config.ref_ttl = *ref_ttl;
   config.read_deadline = *read_deadline;
+  config.old_kernel = file.old_kernel.value_or(false);
   config.sync_interval = file.sync_interval.value_or(config.sync_interval);
   if (auto apart = check_apart(config); !apart) return fail(apart);
   return config;

@@ -48,6 +48,13 @@ Result<void> take_seconds(const toml::node& value, FileSettings& into) {
   return {};
 }
 
+Result<void> take_features(const toml::node& value, FileSettings& into) {
+  const auto text = value.value_exact<std::string>();
+  if (text != "all" && text != "5.15") return wrong("\"all\" or \"5.15\"");
+  into.old_kernel = text == "5.15";
+  return {};
+}
+
 Result<void> take_level(const toml::node& value, FileSettings& into) {
   const auto text = value.value_exact<std::string>();
   into.log_level = text ? parse_level(*text) : std::nullopt;
@@ -74,7 +81,7 @@ struct Key {
   std::string_view name;
   Take take;
 };
-constexpr std::array<Key, 12> kKeys{{
+constexpr std::array<Key, 13> kKeys{{
     {"state_dir", take_text<&FileSettings::state_dir>},
     {"endpoints", take_endpoints},
     {"token_file", take_text<&FileSettings::token_file>},
@@ -87,6 +94,7 @@ constexpr std::array<Key, 12> kKeys{{
     {"ref_ttl", take_seconds<&FileSettings::ref_ttl>},
     {"read_deadline", take_seconds<&FileSettings::read_deadline>},
     {"sync_interval", take_seconds<&FileSettings::sync_interval>},
+    {"fuse_features", take_features},
 }};
 
 std::string known_keys() {

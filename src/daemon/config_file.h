@@ -17,7 +17,7 @@ namespace hffs {
 struct FileSettings {
   std::optional<std::string> state_dir, token_file, ca_bundle, log_file;
   std::optional<std::vector<std::string>> endpoints;
-  std::optional<bool> allow_other, offline, offline_partial;
+  std::optional<bool> allow_other, offline, offline_partial, old_kernel;
   std::optional<Level> log_level;
   std::optional<std::chrono::milliseconds> ref_ttl, read_deadline, sync_interval;
 };

@@ -29,6 +29,8 @@
 namespace hffs {
 namespace {
 
+// The kernel's read-ahead: beyond one block it would fetch what nobody wants.
+constexpr std::uint64_t kReadAhead = std::uint64_t{1} << 20;
 constexpr std::string_view kStoreDirectory = "hffs-v1";
 // How long open files may keep the session after the mount point is gone.
 constexpr std::chrono::milliseconds kFarewell{1'000};
@@ -138,10 +140,12 @@ Result<void> RunningDaemon::open_parts() {
 
 Result<void> RunningDaemon::mount() {
   keeper_ = in_process_keeper();
-  auto device =
-      keeper_->mount({.mount_point = config_.mount_point, .allow_other = config_.allow_other});
+  auto device = keeper_->mount({.mount_point = config_.mount_point,
+                                .allow_other = config_.allow_other,
+                                .blobs = store_->blob_directory()});
   if (!device) return fail(device);
-  auto server = FuseServer::start({}, *files_, std::move(*device), metrics_);
+  auto server = FuseServer::start({.old_kernel = config_.old_kernel}, *files_, *keeper_,
+                                  std::move(*device), metrics_);
   if (!server) return fail(server);
   server_ = std::move(*server);
   struct stat root{};
@@ -149,6 +153,7 @@ Result<void> RunningDaemon::mount() {
     return fail(
         system_error(errno, fmt::format("the new mount {} does not answer", config_.mount_point)));
   mount_minor_ = ::minor(root.st_dev);
+  keeper_->set_read_ahead(kReadAhead);
   return {};
 }
 
@@ -161,6 +166,7 @@ Result<void> RunningDaemon::listen() {
       .store = *store_,
       .catalog = catalog_,
       .transfer = *transfer_,
+      .server = *server_,
       .stop =
           [this](const Peer& peer) {
             log(Level::info, "daemon", "asked to end by uid={} pid={}", peer.uid, peer.pid);

@@ -75,7 +75,9 @@ Result<Opened> BlobReader::open(NodeId node) {
   Open& open = open_[node.value];
   if (!open.blob) open.blob = std::move(*blob);
   ++open.count;
-  return Opened{.keep_cache = !wrong};
+  Opened opened{.keep_cache = !wrong};
+  if (info.verified && info.size >= options_.backing_from) opened.backing = info.id;
+  return opened;
 }
 
 void BlobReader::close(NodeId node) {

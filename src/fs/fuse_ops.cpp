@@ -51,7 +51,19 @@ void give_nothing(Reply reply, const Result<void>& result) {
   result ? reply.ok() : reply.error(result.error());
 }
 
-void init(void*, fuse_conn_info* connection) {
+// Backing files may not be on a file system that is itself stacked; then this mount may be.
+ReadMode negotiate_passthrough(const Session& session, fuse_conn_info* connection) {
+  if (session.old_kernel) return {.reason = "switched off (fuse_features = \"5.15\")"};
+  if (auto may = session.keeper.may_back(); !may) return {.reason = may.error().message};
+  if (!::fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH))
+    return {.reason = "the kernel has no FUSE passthrough (Linux 6.9 has)"};
+  connection->max_backing_stack_depth = 0;
+  return {.passthrough = true, .reason = "the kernel reads large verified files by itself"};
+}
+
+void init(void* userdata, fuse_conn_info* connection) {
+  Session& session = *static_cast<Session*>(userdata);
+  session.backings.decide(negotiate_passthrough(session, connection));
   ::fuse_unset_feature_flag(connection, FUSE_CAP_AUTO_INVAL_DATA);
   ::fuse_unset_feature_flag(connection, FUSE_CAP_SPLICE_READ);
   // Its readers wait where no signal reaches them.
@@ -148,13 +160,23 @@ fuse_file_info to_file_info(const fuse_file_info& asked, const Opened& opened) {
   return file;
 }
 
+void close(Session& session, NodeId node, const fuse_file_info& file) {
+  session.backings.close(node);
+  session.files.release(node, file.fh, file.flags);
+}
+
 void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
   Session& session = Session::of(request);
   Reply reply(request, "open");
   const auto opened = session.files.open_file(to_caller(request), node_of(inode), file->flags);
   if (!opened) return reply.error(opened.error());
-  if (!reply.opened(to_file_info(*file, *opened)))
-    session.files.release(node_of(inode), opened->handle, file->flags);
+  fuse_file_info answer = to_file_info(*file, *opened);
+  if (opened->backing)
+    if (const auto id = session.backings.open(node_of(inode), *opened->backing)) {
+      answer.backing_id = *id;
+      answer.keep_cache = false;
+    }
+  if (!reply.opened(answer)) close(session, node_of(inode), answer);
 }
 
 void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
@@ -172,7 +194,7 @@ void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode
 
 void release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
   Reply reply(request, "release");
-  Session::of(request).files.release(node_of(inode), file->fh, file->flags);
+  close(Session::of(request), node_of(inode), *file);
   reply.ok();
 }
 

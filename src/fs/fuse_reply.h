@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "backings.h"
 #include "fuse_api.h"
 #include "hffs/filesystem.h"
 #include "parking.h"
@@ -22,6 +23,9 @@ namespace hffs::fs {
 struct Session {
   FileSystem& files;
   Metrics& metrics;
+  Keeper& keeper;
+  Backings backings{keeper, metrics};
+  bool old_kernel = false;
   Parking parking;
 
   static Session& of(fuse_req_t request) {

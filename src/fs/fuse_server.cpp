@@ -46,12 +46,14 @@ void write_fuse_log(fuse_log_level level, const char* format, va_list arguments)
 
 class Server final : public FuseServer {
  public:
-  Server(FileSystem& files, Metrics& metrics)
-      : session_{files, metrics, {}}, ending_(std::make_shared<Ending>()) {}
+  Server(FileSystem& files, Keeper& keeper, Metrics& metrics)
+      : session_{.files = files, .metrics = metrics, .keeper = keeper, .parking = {}},
+        ending_(std::make_shared<Ending>()) {}
   ~Server() override;
 
   Result<void> start(const FuseOptions& options, UniqueFd device);
   Result<void> wait() override;
+  ReadMode read_mode() const override { return session_.backings.mode(); }
 
  private:
   void serve(bool first);
@@ -69,6 +71,7 @@ Result<void> Server::start(const FuseOptions& options, UniqueFd device) {
   nothing.sa_handler = [](int) {};
   ::sigaction(kWakeUp, &nothing, nullptr);
 
+  session_.old_kernel = options.old_kernel;
   std::vector<std::string> words{"hffs"};
   if (options.debug) words.emplace_back("-d");
   std::vector<char*> pointers;
@@ -134,8 +137,9 @@ Server::~Server() {
 }  // namespace fs
 
 Result<std::unique_ptr<FuseServer>> FuseServer::start(FuseOptions options, FileSystem& files,
-                                                      UniqueFd device, Metrics& metrics) {
-  auto server = std::make_unique<fs::Server>(files, metrics);
+                                                      Keeper& keeper, UniqueFd device,
+                                                      Metrics& metrics) {
+  auto server = std::make_unique<fs::Server>(files, keeper, metrics);
   if (auto started = server->start(options, std::move(device)); !started) return fail(started);
   return server;
 }

@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 
+#include "backing.h"
 #include "hffs/guarded.h"
+#include "hffs/telemetry.h"
 #include "mount_helper.h"
 #include "mount_point.h"
 #include "mountinfo.h"
@@ -84,12 +87,40 @@ class InProcessKeeper final : public Keeper {
     if (!device) return fail(device);
     const auto mounts = load_mounts();
     const MountEntry* top = mounts ? find_top_mount(*mounts, *mount_point) : nullptr;
+    UniqueFd copy(::fcntl(device->get(), F_DUPFD_CLOEXEC, 3));
+    if (!copy) return fail(system_error(errno, "copying the descriptor of the mount"));
+    auto backing = BackingFiles::open(std::move(copy), options.blobs);
+    if (!backing) return fail(backing);
     auto mine = mine_.lock();
+    mine->backing = std::make_shared<const BackingFiles>(std::move(*backing));
     mine->mount_point = std::move(*mount_point);
     mine->device = top != nullptr ? top->device : "";
     return device;
   }
 
+  void set_read_ahead(std::uint64_t bytes) override {
+    const std::string device = mine_.lock()->device;
+    std::ofstream measure(fmt::format("/sys/class/bdi/{}/read_ahead_kb", device));
+    measure << bytes / 1024 << std::flush;
+    if (!measure) log(Level::debug, "keeper", "the kernel keeps its own measure of read-ahead");
+  }
+
+  Result<void> may_back() const override {
+    if (may_mount()) return {};
+    return fail(Code::denied, "passthrough needs CAP_SYS_ADMIN; a daemon that root starts has it");
+  }
+
+  Result<std::int32_t> open_backing(const BlobId& blob) override {
+    const auto backing = mine_.lock()->backing;
+    if (!backing) return fail(Code::not_found, "nothing is mounted");
+    return backing->add(blob);
+  }
+
+  void close_backing(std::int32_t id) override {
+    if (const auto backing = mine_.lock()->backing) backing->remove(id);
+  }
+
+  // The connection ends with the last descriptor of it.
   Result<void> unmount() override {
     Mine mine;
     {
@@ -109,6 +140,7 @@ class InProcessKeeper final : public Keeper {
   struct Mine {
     std::string mount_point;  // empty: not mounted
     std::string device;
+    std::shared_ptr<const BackingFiles> backing;
   };
   Guarded<Mine> mine_;
 };

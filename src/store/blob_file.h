@@ -75,7 +75,6 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   std::vector<BlockRun> missing(ByteRange range) const override;
   Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) const override;
   void write(BlockIndex first, std::vector<std::byte> bytes, Done<void> done) override;
-  std::string verified_path() const override { return info_.verified ? path_ : std::string(); }
 
   const std::string& path() const { return path_; }
   BlobInfo now() const;

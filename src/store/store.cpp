@@ -57,6 +57,7 @@ class DiskStore final : public Store {
   }
   Result<void> flush() override;
   Usage usage() const override;
+  std::string blob_directory() const override;
   Result<std::string> directory(std::string_view name) override;
 
  private:
@@ -133,6 +134,10 @@ Store::Usage DiskStore::usage() const {
   if (::statvfs(directory_.root().c_str(), &found) == 0)
     usage.free_bytes = std::uint64_t{found.f_bavail} * found.f_frsize;
   return usage;
+}
+
+std::string DiskStore::blob_directory() const {
+  return directory_.blobs();
 }
 
 Result<std::string> DiskStore::directory(std::string_view name) {

@@ -85,7 +85,8 @@ TEST_F(FrozenStore, BlobsAreReadBack) {
   std::vector<std::byte> bytes(kConfig.size());
   ASSERT_TRUE(config->read(0, bytes));
   EXPECT_TRUE(equal(bytes, std::as_bytes(std::span(kConfig))));
-  EXPECT_TRUE(files::is_regular_file(config->verified_path()));
+  EXPECT_TRUE(files::is_regular_file(
+      fmt::format("{}/{:.2}/{}", store_->blob_directory(), kConfigHash, kConfigHash)));
 
   const auto filling = blob(kWeightsHash);
   EXPECT_EQ(filling->identity().incarnation, 1u);

@@ -19,6 +19,33 @@
 namespace hffs {
 namespace {
 
+constexpr NodeId kWholeBlob{77};
+
+class FakeKeeper final : public Keeper {
+ public:
+  Result<UniqueFd> mount(const MountOptions&) override { return fail(Code::refused, "no"); }
+  Result<void> unmount() override { return {}; }
+  void set_read_ahead(std::uint64_t) override {}
+  Result<void> may_back() const override {
+    if (capable) return {};
+    return fail(Code::denied, "no capability");
+  }
+  Result<std::int32_t> open_backing(const BlobId&) override {
+    if (refusal) return fail(*refusal);
+    ++open;
+    return ++last_id;
+  }
+  void close_backing(std::int32_t id) override {
+    EXPECT_EQ(id, last_id);
+    --open;
+  }
+
+  bool capable = true;
+  std::optional<Error> refusal;
+  std::atomic<int> open = 0;
+  std::atomic<std::int32_t> last_id = 0;
+};
+
 // Answers names by what they are called; keeps reads until they are stopped.
 class FakeFiles final : public FileSystem {
  public:
@@ -42,8 +69,10 @@ class FakeFiles final : public FileSystem {
     if (cookie < 9) items.push_back({"nine", {43}, FileKind::directory, std::uint64_t{1} << 62});
     done(cookie > 9 ? std::vector<DirItem>{} : items);
   }
-  Result<Opened> open_file(const Caller&, NodeId, int) override {
-    return Opened{.keep_cache = true, .handle = 3};
+  Result<Opened> open_file(const Caller&, NodeId node, int) override {
+    Opened opened{.keep_cache = true, .handle = 3};
+    if (node == kWholeBlob) opened.backing = *BlobId::parse(std::string(64, 'a'));
+    return opened;
   }
   void read(const Caller&, NodeId, ByteRange, std::stop_token stop,
             Done<std::vector<std::byte>> done) override {
@@ -102,19 +131,30 @@ struct Answer {
   }
 };
 
+std::uint32_t word(const Answer& answer, std::size_t offset) {
+  std::uint32_t value = 0;
+  if (answer.body.size() >= offset + sizeof(value))
+    std::memcpy(&value, answer.body.data() + offset, sizeof(value));
+  return value;
+}
+
 class FuseWireTest : public testing::Test {
  protected:
-  FuseWireTest() {
+  explicit FuseWireTest(FuseOptions options = {.threads = 3}, std::uint32_t newer = 0) {
     int ends[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     kernel_ = UniqueFd(ends[0]);
-    auto server = FuseServer::start({.threads = 3}, files_, UniqueFd(ends[1]), metrics_);
+    auto server = FuseServer::start(options, files_, keeper_, UniqueFd(ends[1]), metrics_);
     EXPECT_TRUE(server);
     if (server) server_ = std::move(*server);
     fuse_init_in init{.major = FUSE_KERNEL_VERSION, .minor = 38, .max_readahead = 64u << 20};
-    init.flags = ~std::uint32_t{0} & ~(1u << 30);  // everything but FUSE_INIT_EXT
+    // Everything, but newer ones only if there are any (FUSE_INIT_EXT says so).
+    init.flags = newer != 0 ? ~std::uint32_t{0} : ~std::uint32_t{FUSE_INIT_EXT};
+    init.flags2 = newer;
     send(FUSE_INIT, 0, std::string(reinterpret_cast<const char*>(&init), sizeof(init)));
-    init_ = receive().as<fuse_init_out>();
+    const Answer answer = receive();
+    init_ = answer.as<fuse_init_out>();
+    stack_depth_ = word(answer, 36);
   }
 
   std::uint64_t send(fuse_opcode opcode, std::uint64_t node, std::string_view body,
@@ -169,11 +209,13 @@ class FuseWireTest : public testing::Test {
   }
 
   FakeFiles files_;
+  FakeKeeper keeper_;
   Metrics metrics_;
   UniqueFd kernel_;
   std::unique_ptr<FuseServer> server_;
   std::uint64_t next_ = 0;
   fuse_init_out init_{};
+  std::uint32_t stack_depth_ = 0;
 };
 
 TEST_F(FuseWireTest, WhatIsNegotiated) {
@@ -326,4 +368,97 @@ TEST_F(FuseWireTest, OpenCreateAndRelease) {
 }
 
 }  // namespace
+
+// Linux 6.9 and later: include/uapi/linux/fuse.h.
+constexpr std::uint32_t kPassthrough = 1u << (37 - 32);  // FUSE_PASSTHROUGH, in flags2
+constexpr std::uint32_t kHandedOver = 1u << 7;           // FOPEN_PASSTHROUGH
+
+class ModernKernelTest : public FuseWireTest {
+ protected:
+  explicit ModernKernelTest(FuseOptions options = {.threads = 3})
+      : FuseWireTest(options, kPassthrough) {}
+
+  struct Handed {
+    bool over = false, keep_cache = false;
+    std::uint32_t backing_id = 0;
+  };
+  Handed open(NodeId node) {
+    fuse_open_in asked{};
+    send(FUSE_OPEN, node.value, bytes_of_struct(asked));
+    const Answer answer = receive();
+    const std::uint32_t flags = answer.as<fuse_open_out>().open_flags;
+    return {(flags & kHandedOver) != 0, (flags & FOPEN_KEEP_CACHE) != 0, word(answer, 12)};
+  }
+  void release(NodeId node) {
+    fuse_release_in asked{};
+    send(FUSE_RELEASE, node.value, bytes_of_struct(asked));
+    EXPECT_EQ(receive().header.error, 0);
+  }
+  template <class T>
+  static std::string bytes_of_struct(const T& value) {
+    return {reinterpret_cast<const char*>(&value), sizeof(value)};
+  }
+};
+
+TEST_F(ModernKernelTest, AWholeBlobIsHandedOverOnceForAllWhoHaveItOpen) {
+  EXPECT_TRUE(server_->read_mode().passthrough);
+  EXPECT_EQ(init_.flags2 & kPassthrough, kPassthrough);
+  EXPECT_EQ(stack_depth_, 1u);
+  for (int i = 0; i < 2; ++i) {
+    const auto opened = open(kWholeBlob);
+    EXPECT_TRUE(opened.over);
+    EXPECT_FALSE(opened.keep_cache);
+    EXPECT_EQ(opened.backing_id, 1u);
+  }
+  const auto small = open(NodeId{42});
+  EXPECT_FALSE(small.over);
+  EXPECT_TRUE(small.keep_cache);
+  release(NodeId{42});
+  release(kWholeBlob);
+  EXPECT_EQ(keeper_.open, 1);
+  release(kWholeBlob);
+  EXPECT_EQ(keeper_.open, 0);
+  EXPECT_EQ(open(kWholeBlob).backing_id, 2u);
+}
+
+// The kernel takes one mode for a node at a time, whatever has become possible or impossible since.
+TEST_F(ModernKernelTest, ANodeKeepsItsModeWhileItIsOpen) {
+  keeper_.refusal = Error{Code::io, "no descriptor left", {}};
+  EXPECT_TRUE(open(kWholeBlob).keep_cache);
+  keeper_.refusal.reset();
+  EXPECT_FALSE(open(kWholeBlob).over);
+  release(kWholeBlob);
+  release(kWholeBlob);
+  EXPECT_TRUE(open(kWholeBlob).over);
+  keeper_.refusal = Error{Code::io, "no descriptor left", {}};
+  EXPECT_EQ(open(kWholeBlob).backing_id, 1u);
+}
+
+TEST_F(ModernKernelTest, ALastingRefusalIsNotTriedAgain) {
+  keeper_.refusal = Error{Code::denied, "not here", {}};
+  EXPECT_FALSE(open(kWholeBlob).over);
+  release(kWholeBlob);
+  EXPECT_FALSE(server_->read_mode().passthrough);
+  EXPECT_EQ(server_->read_mode().reason, "not here");
+  keeper_.refusal.reset();
+  EXPECT_FALSE(open(kWholeBlob).over);
+}
+
+class MaskedKernelTest : public ModernKernelTest {
+ protected:
+  MaskedKernelTest() : ModernKernelTest({.threads = 3, .old_kernel = true}) {}
+};
+
+TEST_F(MaskedKernelTest, NothingNewerThan515IsUsed) {
+  EXPECT_EQ(init_.flags2, 0u);
+  EXPECT_TRUE(open(kWholeBlob).keep_cache);
+  EXPECT_EQ(keeper_.last_id, 0);
+  EXPECT_NE(server_->read_mode().reason.find("fuse_features"), std::string::npos);
+}
+
+TEST_F(FuseWireTest, AKernelWithoutPassthrough) {
+  EXPECT_FALSE(server_->read_mode().passthrough);
+  EXPECT_NE(server_->read_mode().reason.find("kernel"), std::string::npos);
+}
+
 }  // namespace hffs

@@ -42,7 +42,7 @@ TEST_F(ImportTest, RightBytesAreMoved) {
   EXPECT_TRUE(heard_->wait(number, 2)->verified);
   EXPECT_EQ(*read_all(*filling), bytes);  // the old object, whole now
   EXPECT_EQ(*read_all(*blob(number)), bytes);
-  EXPECT_EQ(fs::status(blob(number)->verified_path()).permissions(),
+  EXPECT_EQ(fs::status(verified_file(blob(number)->identity().id)).permissions(),
             fs::perms::owner_read | fs::perms::owner_write);
   EXPECT_EQ(files_in("filling"), 0u);
   // Again: it is there already, the file goes.

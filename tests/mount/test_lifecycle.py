@@ -194,6 +194,7 @@ def as_user(hffs, point, state, endpoint, uid, files):
     except OSError as error:
         answer["root"] = error.errno
     answer["status"] = run("status", point).returncode
+    answer["mode"] = run("status", point).stdout.splitlines()[-1]
     done = run("umount", point)
     answer["umount"] = [done.returncode, done.stderr]
     answer["left"] = [line for line in open("/proc/self/mountinfo") if f" {point} " in line]
@@ -224,6 +225,7 @@ def test_a_user_mounts_without_root(make, root):
     assert answer["root"] == errno.EACCES, "others, root too, may look into a user's mount"
     assert answer["lock"] == 0
     assert (answer["status"], answer["umount"], answer["left"]) == (0, [0, ""], [])
+    assert "page cache" in answer["mode"] and ("CAP_SYS_ADMIN" in answer["mode"] or "kernel" in answer["mode"])
     assert answer["again"] == [0, ""] and answer["umount again"] == 0
     code, said = answer["allow_other"]
     assert code == 0 or (code == 4 and "user_allow_other" in said), answer["allow_other"]

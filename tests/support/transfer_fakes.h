@@ -63,7 +63,6 @@ class MemoryBlob final : public Blob {
     lock.unlock();
     done(std::move(result));
   }
-  std::string verified_path() const override { return {}; }
 
   // The block is lost again, as when it never reached the disk.
   void lose(BlockIndex block) {
