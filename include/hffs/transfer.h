@@ -66,6 +66,13 @@ class TransferEngine {
   virtual void fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
                      std::stop_token stop, Done<void> done) = 0;
 
+  // The same for bytes that nobody waits for yet. It takes a slot only while three quarters are
+  // not taken, after all who wait, and is given up at the first failure; who then wants the
+  // bytes asks for them himself. A reader that comes to wait for one of its blocks moves what is
+  // left of it, from that block on, before the others.
+  virtual void fetch_ahead(std::shared_ptr<Blob> blob, std::vector<FileSource> sources,
+                           ByteRange range, Done<void> done) = 0;
+
   // The blob was found to have wrong bytes (from Store::on_incarnation); counts to corrupt_limit.
   virtual void note_corrupt(std::uint64_t blob_number) = 0;
 

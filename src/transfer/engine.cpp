@@ -30,9 +30,10 @@ Engine::Engine(TransferOptions options, Origin& origin, const Clock& clock, Metr
     : options_(options), origin_(origin), clock_(clock), metrics_(metrics) {}
 
 void Engine::fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
-                   std::stop_token stop, Done<void> done) {
+                   std::stop_token stop, Done<void> done, bool ahead) {
   const auto waiter = std::make_shared<Waiter>();
   waiter->key = key_of(*blob);
+  waiter->ahead = ahead;
   waiter->span = blocks_of(clip(range, sources.front().size));
   {
     Completions completions;
@@ -68,17 +69,38 @@ void Engine::plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<B
       entry.waiters.push_back(waiter);
       ++waiter->blocks_left;
       if (entry.owner || entry.writing) {
+        if (entry.owner && !waiter->ahead) demand(entry.owner, block);
         request.reset();
         continue;
       }
       if (!request || request->run.count >= options_.blocks_per_request) {
         request = std::make_shared<Request>(waiter->key, blob, sources, block);
+        request->demanded = !waiter->ahead;
         enqueue(request);
       }
       ++request->run.count;
       entry.owner = request;
     }
   }
+}
+
+// Somebody waits for a block that was to be fetched ahead. What is still in the queue is cut there.
+void Engine::demand(std::shared_ptr<Request> request, BlockIndex block) {
+  if (request->demanded) return;
+  const bool queued = std::find(queue_.begin(), queue_.end(), request) != queue_.end();
+  if (!queued || block == request->run.first || !request->partial.empty()) {
+    request->demanded = true;
+    return;
+  }
+  std::vector<FileSource> sources{request->source};
+  sources.insert(sources.end(), request->others.begin(), request->others.end());
+  auto rest = std::make_shared<Request>(request->key, request->blob, sources, block);
+  rest->demanded = true;
+  rest->run.count = request->run.end() - block;
+  request->run.count -= rest->run.count;
+  for (auto [entry, end] = range_of(rest->key, rest->run); entry != end; ++entry)
+    if (entry->second.owner == request) entry->second.owner = rest;
+  enqueue(std::move(rest));
 }
 
 std::pair<Engine::Blocks::iterator, Engine::Blocks::iterator> Engine::range_of(const BlobKey& key,
@@ -269,6 +291,8 @@ void Engine::attempt_ended(const std::shared_ptr<Request>& request, Result<void>
     if (!result) metrics_.add(Metric::requests_retried, info(result.error().code).retry_helps);
     if (result) {
       // Its blocks are on their way to the disk; block_written takes them out of the table.
+    } else if (!request->demanded) {
+      drop(*request, &result.error(), completions);
     } else if (!info(result.error().code).retry_helps || stopping_) {
       if (stopping_ || !ask_next_source(*request, result.error()))
         drop(*request, &result.error(), completions);

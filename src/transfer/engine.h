@@ -34,6 +34,7 @@ struct Waiter {
   Done<void> done;  // empty once it was called
   BlobKey key;
   BlockRun span;  // its blocks lie in here
+  bool ahead = false;  // nobody reads them yet
   std::size_t blocks_left = 0;
   std::multimap<Instant, std::weak_ptr<Waiter>>::iterator deadline;
   std::optional<std::stop_callback<std::function<void()>>> on_stop;
@@ -54,6 +55,7 @@ struct Request {
   const FileSource source;
   const std::vector<FileSource> others;  // to be asked when this one refuses for good
   BlockRun run;                    // what it owns
+  bool demanded = false;           // a reader waits for it
   std::uint64_t position;          // next byte to ask for
   std::vector<std::byte> partial;  // the bytes of the block that `position` stands in, so far
   int failures = 0;                // attempts in a row that brought nothing
@@ -81,7 +83,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Engine(TransferOptions options, Origin& origin, const Clock& clock, Metrics& metrics);
 
   void fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
-             std::stop_token stop, Done<void> done);
+             std::stop_token stop, Done<void> done, bool ahead = false);
   void note_corrupt(std::uint64_t blob_number);
   TransferEngine::Snapshot snapshot();
   void start();
@@ -121,6 +123,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // The rest of this section: with the lock held, except where it says otherwise.
   void plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<Blob>& blob,
             std::span<const FileSource> sources, const std::vector<BlockRun>& missing);
+  void demand(std::shared_ptr<Request> request, BlockIndex block);  // a copy: the owner changes
   void prefer_willing(std::vector<FileSource>& sources);
   bool ask_next_source(Request& refused, const Error& why);
   std::pair<Blocks::iterator, Blocks::iterator> range_of(const BlobKey& key, BlockRun run);
@@ -130,7 +133,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void trim(Request& request);
   void drop(Request& request, const Error* error, Completions& completions);
   void enqueue(std::shared_ptr<Request> request);
-  std::map<BlobKey, std::size_t> count_running() const;
+  // Requests under way of each blob; `demanded` ones alone, or all.
+  std::map<BlobKey, std::size_t> count_running(bool demanded) const;
   std::deque<std::shared_ptr<Request>>::iterator first_in_turn();
   bool may_run(const Request& request) const;
   std::shared_ptr<Request> next_request();

@@ -12,22 +12,23 @@ void Engine::enqueue(std::shared_ptr<Request> request) {
   queue_.push_back(std::move(request));
 }
 
-// Requests under way of each blob. Who has been told to leave counts no more.
-std::map<BlobKey, std::size_t> Engine::count_running() const {
+// Who has been told to leave counts no more.
+std::map<BlobKey, std::size_t> Engine::count_running(bool demanded) const {
   std::map<BlobKey, std::size_t> counts;
   for (const auto& request : running_)
-    if (!request->yielding) ++counts[request->key];
+    if (!request->yielding && (request->demanded || !demanded)) ++counts[request->key];
   return counts;
 }
 
-// The oldest request of the blob that has the fewest under way. What turns out to be of no use in
-// the queue leaves it.
+// The oldest request of the blob that has the fewest under way; before those that nobody waits
+// for. What turns out to be of no use in the queue leaves it.
 std::deque<std::shared_ptr<Request>>::iterator Engine::first_in_turn() {
-  auto counts = count_running();
+  auto counts = count_running(false);
   while (true) {
     const auto first =
         std::min_element(queue_.begin(), queue_.end(), [&](const auto& one, const auto& other) {
-          return counts[one->key] < counts[other->key];
+          return std::pair(!one->demanded, counts[one->key]) <
+                 std::pair(!other->demanded, counts[other->key]);
         });
     if (first == queue_.end()) return first;
     if (!wanted(**first)) {
@@ -45,8 +46,13 @@ std::deque<std::shared_ptr<Request>>::iterator Engine::first_in_turn() {
 
 bool Engine::may_run(const Request& request) const {
   const auto slots = static_cast<std::size_t>(options_.requests_in_flight);
-  const bool newcomer = !count_running().contains(request.key);
-  return running_.size() < (newcomer ? slots : slots - slots / 4);
+  const auto shared = slots - slots / 4;
+  if (!request.demanded) return running_.size() < shared;
+  const auto counts = count_running(true);
+  if (!counts.contains(request.key)) return running_.size() < slots;
+  std::size_t demanded = 0;
+  for (const auto& [key, count] : counts) demanded += count;
+  return demanded < shared && running_.size() < slots;
 }
 
 std::shared_ptr<Request> Engine::next_request() {
@@ -71,7 +77,7 @@ std::shared_ptr<RangeFetch> Engine::free_a_slot(Instant now) {
   const auto first = first_in_turn();
   if (first == queue_.end() || now - (*first)->queued < patience || may_run(**first))
     return nullptr;
-  auto counts = count_running();
+  auto counts = count_running(false);
   std::shared_ptr<Request> victim;
   for (const auto& request : running_) {
     if (!request->running || paused_.contains(request)) continue;

@@ -14,6 +14,10 @@ class Handle final : public TransferEngine {
              std::stop_token stop, Done<void> done) override {
     engine_->fetch(std::move(blob), std::move(sources), range, std::move(stop), std::move(done));
   }
+  void fetch_ahead(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
+                   Done<void> done) override {
+    engine_->fetch(std::move(blob), std::move(sources), range, {}, std::move(done), true);
+  }
   void note_corrupt(std::uint64_t number) override { engine_->note_corrupt(number); }
   Snapshot snapshot() const override { return engine_->snapshot(); }
 

@@ -85,6 +85,7 @@ bool Engine::ask_next_source(Request& refused, const Error& why) {
   auto next = std::make_shared<Request>(refused.key, refused.blob, refused.others,
                                         refused.run.first);
   next->run = refused.run;
+  next->demanded = refused.demanded;
   next->position = refused.position;
   next->partial = std::exchange(refused.partial, {});
   for (auto [entry, end] = range_of(refused.key, refused.run); entry != end; ++entry)

@@ -38,6 +38,11 @@ class TransferTest : public testing::Test {
         [&](Done<void> done) { engine_->fetch(blob_, sources_, range, stop, std::move(done)); });
   }
 
+  Result<void> fetch_ahead(ByteRange range) {
+    return wait_for<void>(
+        [&](Done<void> done) { engine_->fetch(blob_, sources_, range, {}, std::move(done), true); });
+  }
+
   Metrics metrics_;
   RangeOrigin origin_;
   std::shared_ptr<MemoryBlob> blob_ = std::make_shared<MemoryBlob>(kSize);
