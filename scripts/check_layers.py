@@ -20,9 +20,11 @@ MAY_INCLUDE = {
     "access": {"access", "hub"},
     "transfer": {"transfer", "hub", "store"},
     "catalog": {"catalog", "hub", "store", "access"},
-    "fs": {"filesystem", "store", "access", "transfer", "catalog", "keeper"},
+    "prefetch": {"prefetch", "hub", "store", "transfer", "catalog"},
+    "fs": {"filesystem", "store", "access", "transfer", "catalog", "prefetch", "keeper"},
     "keeper": {"keeper"},
-    "daemon": {"daemon", "hub", "store", "access", "transfer", "catalog", "filesystem", "keeper"},
+    "daemon": {"daemon", "hub", "store", "access", "transfer", "catalog", "prefetch", "filesystem",
+               "keeper"},
     "cli": {"daemon", "keeper"},
 }
 # library header (regex): the only files that may include it.
@@ -37,7 +39,7 @@ ONLY_IN = {
 }
 # public header: the public headers that it may include, by the same arrows.
 HEADER_OWNER = {"hub": "hub", "store": "store", "access": "access", "transfer": "transfer",
-                "catalog": "catalog", "filesystem": "fs", "keeper": "keeper", "daemon": "daemon"}
+                "catalog": "catalog", "prefetch": "prefetch", "filesystem": "fs", "keeper": "keeper", "daemon": "daemon"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.M)
 
 

@@ -155,6 +155,13 @@ class Catalog {
   // From where a blob's bytes can be fetched: at least one place, the likeliest first. A repository
   // may be gone or gated by now, or a commit squashed away, while another has the same content.
   virtual Result<std::vector<FileSource>> sources_of(std::uint64_t blob_number) = 0;
+  // What stands beside the blob in its likeliest commit, as far as it is known (no request): files in
+  // the order of the tree, from behind the blob's own place round to before it; at most `most`.
+  struct KnownFile {
+    std::string path;
+    BlobInfo blob;
+  };
+  virtual std::vector<KnownFile> neighbours(std::uint64_t blob_number, std::size_t most) = 0;
   // "ORG/NAME@commit: path", for people.
   virtual std::string describe(NodeId node) = 0;
   // The repository of a node, where it has one.

@@ -18,6 +18,7 @@
 #include "hffs/error.h"
 #include "hffs/hub.h"
 #include "hffs/posix.h"
+#include "hffs/prefetch.h"
 #include "hffs/telemetry.h"
 
 namespace hffs {
@@ -38,13 +39,14 @@ struct Config {
   std::chrono::milliseconds ref_ttl{60'000};
   std::chrono::milliseconds read_deadline{15 * 60 * 1'000};
   std::chrono::milliseconds sync_interval{2'000};
+  PrefetchPolicy prefetch = PrefetchPolicy::adaptive;
   bool old_kernel = false;  // fuse_features = "5.15": no passthrough, as on such a kernel
 };
 
 // What the command line says; an empty optional or list says nothing.
 struct Flags {
   std::string mount_point;
-  std::optional<std::string> config_file, state_dir, log_level, log_file;
+  std::optional<std::string> config_file, state_dir, log_level, log_file, prefetch;
   std::vector<std::string> endpoints;
   std::optional<bool> allow_other, offline, offline_partial;
   std::optional<double> ref_ttl, read_deadline;  // seconds

@@ -23,6 +23,7 @@
 #include "hffs/catalog.h"
 #include "hffs/error.h"
 #include "hffs/keeper.h"
+#include "hffs/prefetch.h"
 #include "hffs/store.h"
 #include "hffs/telemetry.h"
 #include "hffs/transfer.h"
@@ -59,7 +60,7 @@ class FileSystem {
  public:
   static Result<std::unique_ptr<FileSystem>> open(FileSystemOptions options, Catalog& catalog,
                                                   Store& store, TransferEngine& transfer,
-                                                  Disk& disk, const Clock& clock,
+                                                  Prefetcher& prefetcher, Disk& disk, const Clock& clock,
                                                   Metrics& metrics);
   virtual ~FileSystem() = default;
 

@@ -137,6 +137,10 @@ class Origin {
   };
   virtual std::vector<Health> health() const = 0;
 
+  // How many more files may be asked for now, as far as the origin has said: fetch_range() beyond
+  // that is refused for minutes. Any thread.
+  virtual std::optional<std::uint32_t> files_left() const { return std::nullopt; }
+
   // Ends the network: calls still open, and all later ones, hear Code::cancelled. Blocks until the
   // network thread has gone; not from a completion. Nothing to do for an origin without a thread.
   virtual void stop() {}

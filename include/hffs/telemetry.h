@@ -44,6 +44,7 @@ enum class Metric : std::uint8_t {
   fuse_read_bytes,
   reads_parked,         // READs that had to wait for bytes
   reads_waiting,        // gauge: parked now
+  blocks_ahead,         // asked for before a reader did
   blocks_written,
   blocks_claimed,
   blobs_verified,

@@ -15,6 +15,7 @@ constexpr std::array<MetricInfo, static_cast<std::size_t>(Metric::count_)> kMetr
     {"fuse_read_bytes", "bytes", "bytes that these READs returned"},
     {"reads_parked", "operations", "READs that had to wait for bytes"},
     {"reads_waiting", "operations", "READs that wait for bytes now"},
+    {"blocks_ahead", "blocks", "blocks asked for before a reader asked for them"},
     {"blocks_written", "blocks", "blocks written to data files"},
     {"blocks_claimed", "blocks", "blocks made durable and claimed by the index"},
     {"blobs_verified", "blobs", "blobs whose whole content was found right"},

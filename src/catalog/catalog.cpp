@@ -111,6 +111,26 @@ std::optional<RepoId> CatalogImpl::repo_of(NodeId node) {
   return repo->id;
 }
 
+std::vector<Catalog::KnownFile> CatalogImpl::neighbours(std::uint64_t blob_number,
+                                                        std::size_t most) {
+  std::vector<KnownFile> files;
+  store_.read([&](const ReadTxn& txn) {
+    const auto sources = load_sources(txn, blob_number);
+    if (sources.empty()) return;
+    const auto [repo, number, own] = sources.front();
+    const auto commit = load_commit(txn, number);
+    if (!commit) return;
+    for (Position i = 1; i < commit->next_position && files.size() < most; ++i) {
+      const Position position = 1 + (own - 1 + i) % (commit->next_position - 1);
+      const auto entry = load_entry(txn, number, position);
+      if (position == own || !entry || entry->kind != TreeEntry::Kind::file) continue;
+      if (auto blob = store_.find_blob(txn, entry->blob))
+        files.push_back({path_of(txn, number, position), std::move(*blob)});
+    }
+  });
+  return files;
+}
+
 std::string CatalogImpl::describe(NodeId node) {
   if (node.kind() == NodeKind::blob) {
     const auto sources = sources_of(node.blob_number());
@@ -172,6 +192,9 @@ class Handle final : public Catalog {
   }
   Result<std::vector<FileSource>> sources_of(std::uint64_t number) override {
     return impl_->sources_of(number);
+  }
+  std::vector<KnownFile> neighbours(std::uint64_t number, std::size_t most) override {
+    return impl_->neighbours(number, most);
   }
   std::string describe(NodeId node) override { return impl_->describe(node); }
   std::optional<RepoId> repo_of(NodeId node) override { return impl_->repo_of(node); }

@@ -30,6 +30,7 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   Result<std::string> read_text(NodeId node) override;
   void refresh_ref(NodeId directory, std::string_view name) override;
   Result<std::vector<FileSource>> sources_of(std::uint64_t blob_number) override;
+  std::vector<KnownFile> neighbours(std::uint64_t blob_number, std::size_t most) override;
   std::string describe(NodeId node) override;
   std::optional<RepoId> repo_of(NodeId node) override;
   Usage usage() const override;

@@ -90,6 +90,11 @@ void add_mount(CLI::App& app, Words& words) {
       ->add_option("--log-file", flags.log_file,
                    "[the state directory's hffs-v1/hffs.log; standard error in the foreground]")
       ->type_name("FILE");
+  mount
+      ->add_option("--prefetch", flags.prefetch,
+                   "What is fetched before it is read: off, adaptive, file (all of one that is read) "
+                   "or snapshot [adaptive]")
+      ->type_name("POLICY");
   mount->add_option("--ref-ttl", flags.ref_ttl, "How old a branch's commit may be [60]")
       ->type_name("SECONDS");
   mount

@@ -31,6 +31,7 @@ class Settings {
   Result<bool> offline() const;
   std::string ca_bundle() const;
   Result<Level> log_level() const;
+  Result<PrefetchPolicy> prefetch() const;
   const FileSettings& file() const { return file_; }
   std::string absolute(const std::string& path) const;
 
@@ -192,6 +193,14 @@ Result<Level> Settings::log_level() const {
               *text);
 }
 
+Result<PrefetchPolicy> Settings::prefetch() const {
+  if (!flags_.prefetch) return file_.prefetch.value_or(PrefetchPolicy::adaptive);
+  if (const auto policy = parse_prefetch(*flags_.prefetch)) return *policy;
+  return fail(Code::invalid,
+              "--prefetch: '{}' is not a policy; use off, adaptive, file or snapshot",
+              *flags_.prefetch);
+}
+
 Result<std::chrono::milliseconds> choose_seconds(
     std::string_view flag_name, const std::optional<double>& flag,
     const std::optional<std::chrono::milliseconds>& in_file, std::chrono::milliseconds otherwise) {
@@ -240,6 +249,8 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   auto token = settings.token();
   if (!token) return fail(token);
   const auto offline = settings.offline();
+  auto prefetch = settings.prefetch();
+  if (!prefetch) return fail(prefetch);
   auto level = settings.log_level();
   if (!level) return fail(level);
 
@@ -259,6 +270,7 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.offline_partial = flags.offline_partial.value_or(file.offline_partial.value_or(false));
   config.foreground = flags.foreground;
   config.log_level = *level;
+  config.prefetch = *prefetch;
   if (const auto& log_file = flags.log_file ? flags.log_file : file.log_file)
     config.log_file = settings.absolute(*log_file);
   config.ref_ttl = *ref_ttl;

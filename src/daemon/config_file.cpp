@@ -48,6 +48,13 @@ Result<void> take_seconds(const toml::node& value, FileSettings& into) {
   return {};
 }
 
+Result<void> take_prefetch(const toml::node& value, FileSettings& into) {
+  const auto text = value.value_exact<std::string>();
+  into.prefetch = text ? parse_prefetch(*text) : std::nullopt;
+  if (!into.prefetch) return wrong("one of \"off\", \"adaptive\", \"file\", \"snapshot\"");
+  return {};
+}
+
 Result<void> take_features(const toml::node& value, FileSettings& into) {
   const auto text = value.value_exact<std::string>();
   if (text != "all" && text != "5.15") return wrong("\"all\" or \"5.15\"");
@@ -81,7 +88,7 @@ struct Key {
   std::string_view name;
   Take take;
 };
-constexpr std::array<Key, 13> kKeys{{
+constexpr std::array<Key, 14> kKeys{{
     {"state_dir", take_text<&FileSettings::state_dir>},
     {"endpoints", take_endpoints},
     {"token_file", take_text<&FileSettings::token_file>},
@@ -94,6 +101,7 @@ constexpr std::array<Key, 13> kKeys{{
     {"ref_ttl", take_seconds<&FileSettings::ref_ttl>},
     {"read_deadline", take_seconds<&FileSettings::read_deadline>},
     {"sync_interval", take_seconds<&FileSettings::sync_interval>},
+    {"prefetch", take_prefetch},
     {"fuse_features", take_features},
 }};
 
@@ -109,6 +117,13 @@ std::optional<Level> parse_level(std::string_view text) {
   const auto* found = std::find(kLevels.begin(), kLevels.end(), text);
   if (found == kLevels.end()) return std::nullopt;
   return static_cast<Level>(found - kLevels.begin());
+}
+
+std::optional<PrefetchPolicy> parse_prefetch(std::string_view text) {
+  constexpr std::array<std::string_view, 4> kPolicies{"off", "adaptive", "file", "snapshot"};
+  const auto* found = std::find(kPolicies.begin(), kPolicies.end(), text);
+  if (found == kPolicies.end()) return std::nullopt;
+  return static_cast<PrefetchPolicy>(found - kPolicies.begin());
 }
 
 std::optional<std::chrono::milliseconds> parse_seconds(double seconds) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "hffs/error.h"
+#include "hffs/prefetch.h"
 #include "hffs/telemetry.h"
 
 namespace hffs {
@@ -19,6 +20,7 @@ struct FileSettings {
   std::optional<std::vector<std::string>> endpoints;
   std::optional<bool> allow_other, offline, offline_partial, old_kernel;
   std::optional<Level> log_level;
+  std::optional<PrefetchPolicy> prefetch;
   std::optional<std::chrono::milliseconds> ref_ttl, read_deadline, sync_interval;
 };
 
@@ -28,6 +30,7 @@ Result<FileSettings> parse_config_file(std::string_view text, const std::string&
 
 // What settings are made of, wherever they come from. Empty: not one.
 std::optional<Level> parse_level(std::string_view text);
+std::optional<PrefetchPolicy> parse_prefetch(std::string_view text);
 std::optional<std::chrono::milliseconds> parse_seconds(double seconds);
 // Without a trailing slash.
 Result<std::string> parse_endpoint(std::string_view text);

@@ -23,6 +23,7 @@
 #include "hffs/filesystem.h"
 #include "hffs/guarded.h"
 #include "hffs/keeper.h"
+#include "hffs/prefetch.h"
 #include "hffs/store.h"
 #include "hffs/transfer.h"
 
@@ -77,6 +78,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<AccessControl> access_;
   std::unique_ptr<TransferEngine> transfer_;
   std::shared_ptr<Catalog> catalog_;
+  std::unique_ptr<Prefetcher> prefetcher_;
   std::unique_ptr<FileSystem> files_;
   std::unique_ptr<Keeper> keeper_;
   std::unique_ptr<FuseServer> server_;
@@ -130,9 +132,13 @@ Result<void> RunningDaemon::open_parts() {
       *store_, *access_, clock, metrics_);
   if (!catalog) return fail(catalog);
   catalog_ = std::move(*catalog);
+  // Offline every guess would be refused.
+  prefetcher_ = Prefetcher::create(
+      {.policy = config_.offline ? PrefetchPolicy::off : config_.prefetch}, *origin_, *catalog_,
+      *store_, *transfer_, clock, metrics_);
   auto files =
       FileSystem::open({.offline = config_.offline, .offline_partial = config_.offline_partial},
-                       *catalog_, *store_, *transfer_, system_disk(), clock, metrics_);
+                       *catalog_, *store_, *transfer_, *prefetcher_, system_disk(), clock, metrics_);
   if (!files) return fail(files);
   files_ = std::move(*files);
   return {};
@@ -262,6 +268,7 @@ RunningDaemon::~RunningDaemon() {
   // What the store still has queued is completed, and completions go on to ask the origin and the
   // gate: both stay to the end, the origin saying no.
   if (origin_) origin_->stop();
+  prefetcher_.reset();
   transfer_.reset();
   catalog_.reset();
   store_.reset();

@@ -69,6 +69,7 @@ Result<Opened> BlobReader::open(NodeId node) {
   if (options_.offline && !options_.offline_partial && !whole)
     return fail(Code::offline, "{}: not all of it is here, and the daemon is offline",
                 catalog_.describe(node));
+  if (!whole) prefetcher_.opened(*blob);
   // Found wrong a moment ago: the kernel's pages are wrong too.
   const bool wrong = (*blob)->superseded() && !whole;
   std::unique_lock lock(mutex_);
@@ -118,6 +119,7 @@ void BlobReader::read(NodeId node, ByteRange range, std::stop_token stop,
   if (!blob) return done(fail(std::move(blob.error()).during(catalog_.describe(node))));
   range = clip(range, (*blob)->identity().size);
   if (range.empty()) return done(std::vector<std::byte>{});
+  if (!(*blob)->identity().verified) prefetcher_.read(*blob, range);
   if ((*blob)->readable(range)) {
     auto bytes = read_now(**blob, range);
     if (bytes) return done(std::move(bytes));

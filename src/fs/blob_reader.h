@@ -23,11 +23,12 @@ namespace hffs::fs {
 class BlobReader {
  public:
   BlobReader(const FileSystemOptions& options, Catalog& catalog, Store& store,
-             TransferEngine& transfer, Metrics& metrics)
+             TransferEngine& transfer, Prefetcher& prefetcher, Metrics& metrics)
       : options_(options),
         catalog_(catalog),
         store_(store),
         transfer_(transfer),
+        prefetcher_(prefetcher),
         metrics_(metrics) {}
 
   // stale: the node is an old incarnation. offline: not wholly here, and it cannot be fetched.
@@ -54,6 +55,7 @@ class BlobReader {
   Catalog& catalog_;
   Store& store_;
   TransferEngine& transfer_;
+  Prefetcher& prefetcher_;
   Metrics& metrics_;
   std::shared_mutex mutex_;
   std::unordered_map<std::uint64_t, Open> open_;  // by node id

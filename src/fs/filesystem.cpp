@@ -27,14 +27,15 @@ bool is_absent(const Result<Entry>& entry) {
 
 FileSystemImpl::FileSystemImpl(FileSystemOptions options, std::shared_ptr<Overlay> overlay,
                                std::string directory, Catalog& catalog, Store& store,
-                               TransferEngine& transfer, Metrics& metrics)
+                               TransferEngine& transfer, Prefetcher& prefetcher,
+                               Metrics& metrics)
     : options_(options),
       overlay_(std::move(overlay)),
       absences_(std::make_shared<Absences>()),
       directory_(std::move(directory)),
       catalog_(catalog),
       store_(store),
-      blobs_(options_, catalog, store, transfer, metrics) {}
+      blobs_(options_, catalog, store, transfer, prefetcher, metrics) {}
 
 FileSystemImpl::~FileSystemImpl() {
   (void)overlay_->flush();
@@ -201,7 +202,7 @@ struct statvfs FileSystemImpl::space() {
 
 Result<std::unique_ptr<FileSystem>> FileSystem::open(FileSystemOptions options, Catalog& catalog,
                                                      Store& store, TransferEngine& transfer,
-                                                     Disk& disk, const Clock& clock,
+                                                     Prefetcher& prefetcher, Disk& disk, const Clock& clock,
                                                      Metrics& metrics) {
   auto directory = store.directory("overlay");
   if (!directory) return fail(directory);
@@ -209,7 +210,7 @@ Result<std::unique_ptr<FileSystem>> FileSystem::open(FileSystemOptions options, 
       fs::Overlay::open(store, disk, clock, metrics, options.overlay_bytes_per_user);
   if (!overlay) return fail(overlay);
   return std::make_unique<fs::FileSystemImpl>(options, std::move(*overlay), std::move(*directory),
-                                              catalog, store, transfer, metrics);
+                                              catalog, store, transfer, prefetcher, metrics);
 }
 
 }  // namespace hffs

@@ -21,7 +21,8 @@ namespace hffs::fs {
 class FileSystemImpl final : public FileSystem {
  public:
   FileSystemImpl(FileSystemOptions options, std::shared_ptr<Overlay> overlay, std::string directory,
-                 Catalog& catalog, Store& store, TransferEngine& transfer, Metrics& metrics);
+                 Catalog& catalog, Store& store, TransferEngine& transfer, Prefetcher& prefetcher,
+                 Metrics& metrics);
   ~FileSystemImpl() override;
 
   void lookup(const Caller& caller, NodeId parent, std::string_view name, std::stop_token stop,

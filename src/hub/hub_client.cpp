@@ -320,6 +320,12 @@ std::shared_ptr<RangeFetch> HubClient::fetch_range(const FileSource& file, ByteR
   return std::make_shared<RangeHandle>(loop_, call);
 }
 
+std::optional<std::uint32_t> HubClient::files_left() const {
+  const std::int64_t left = session_.files_left;
+  if (left < 0) return std::nullopt;
+  return static_cast<std::uint32_t>(left);
+}
+
 std::vector<Origin::Health> HubClient::health() const {
   return session_.health();
 }

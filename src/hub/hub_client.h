@@ -24,6 +24,7 @@ class HubClient final : public Origin {
   std::shared_ptr<RangeFetch> fetch_range(const FileSource& file, ByteRange range,
                                           std::shared_ptr<RangeSink> sink) override;
   std::vector<Health> health() const override;
+  std::optional<std::uint32_t> files_left() const override;
   void stop() override;
 
  private:

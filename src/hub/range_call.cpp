@@ -74,6 +74,7 @@ void RangeCall::ask_endpoint() {
                           fmt::format("{}: the endpoint asks us to wait", file_.path), wait}));
   }
   from_memory_ = false;
+  counted_ = true;
   commit_seen_ = false;
   store_.reset();
   go(Journey(endpoint.base,
@@ -116,6 +117,10 @@ void RangeCall::on_headers(int status, const Headers& headers) {
   log_answer(Method::get, journey_->here(), status, headers);
   const bool home = journey_->at_home();
   if (home) session_.note_answer(endpoint_);
+  // Only the resolve route itself is counted; where it leads to is of another budget.
+  if (std::exchange(counted_, false))
+    if (const auto limit = parse_rate_limit(headers.get("ratelimit")))
+      session_.files_left = static_cast<std::int64_t>(std::min<std::uint64_t>(limit->left, INT32_MAX));
   headers_ = headers;
   verdict_ = check_content(
       file_, range_,

@@ -46,6 +46,7 @@ class RangeCall final : public Listener,
   bool leading_ = false;             // others wait for the address that this call finds
   bool asked_again_ = false;
   std::vector<bool> tried_;   // endpoints
+  bool counted_ = false;  // the next answer is one that the endpoint counts
   bool from_memory_ = false;  // this journey began at a kept address
   // The journey under way.
   std::optional<Journey> journey_;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 
 #include "http_loop.h"
 #include "redirects.h"
@@ -43,6 +44,8 @@ class Session {
 
   // Any thread.
   std::vector<Origin::Health> health() const { return *published_.lock(); }
+  // What the endpoint last said that it has left for files; negative: it said nothing.
+  std::atomic<std::int64_t> files_left{-1};
 
   // An HTTP answer came from the endpoint itself.
   void note_answer(std::size_t endpoint);

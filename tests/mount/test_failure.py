@@ -277,7 +277,7 @@ def test_F5_offline_sends_nothing_and_serves_what_is_here(make):
     world = make.world()
     mount = make.mount(world)
     whole, half = fresh_bytes(2 * MIB), fresh_bytes(6 * MIB)
-    repo = world.add({"whole.bin": whole, "half.bin": half, "cold.bin": fresh_bytes(MIB), "empty": b"", "a.txt": b"a"})
+    repo = world.add({"whole.bin": whole, "half.bin": half, "cold.bin": fresh_bytes(MIB + 1), "empty": b"", "a.txt": b"a"})
     unseen = world.add({"b.txt": b"b"})
     assert (mount.repo(repo.id) / "refs/main").read_text() == repo.commit
     for name in ("whole.bin", "a.txt"):
@@ -321,7 +321,7 @@ def check_offline(mount, repo, unseen, whole):
         assert code == errno.ENOENT and seconds < 0.5, path
     code, seconds = timed(os.open, mount.file(repo, "cold.bin"), os.O_RDONLY)
     assert code == errno.EIO and seconds < 0.5
-    assert os.stat(mount.file(repo, "cold.bin")).st_size == MIB
+    assert os.stat(mount.file(repo, "cold.bin")).st_size == MIB + 1
 
 
 def test_F6_a_dead_mount_is_replaced(make):

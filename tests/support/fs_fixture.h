@@ -201,13 +201,16 @@ class FsTest : public testing::Test {
         *store_, *access_, system_clock(), metrics_);
     ASSERT_TRUE(catalog);
     catalog_ = std::move(*catalog);
-    auto files = FileSystem::open(options_, *catalog_, *store_, *transfer_, disk_, system_clock(),
-                                  metrics_);
+    prefetcher_ = Prefetcher::create({.policy = PrefetchPolicy::off}, bytes_, *catalog_, *store_,
+                                     *transfer_, system_clock(), metrics_);
+    auto files = FileSystem::open(options_, *catalog_, *store_, *transfer_, *prefetcher_, disk_,
+                                  system_clock(), metrics_);
     ASSERT_TRUE(files) << files.error().message;
     files_ = std::move(*files);
   }
   void close() {
     files_.reset();
+    prefetcher_.reset();
     catalog_.reset();
     transfer_.reset();
     store_.reset();
@@ -320,6 +323,7 @@ class FsTest : public testing::Test {
   std::unique_ptr<Store> store_;
   std::unique_ptr<TransferEngine> transfer_;
   std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<Prefetcher> prefetcher_;
   std::unique_ptr<FileSystem> files_;
 };
 

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hffs/prefetch.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <thread>
+#include <variant>
+
+#include "burst.h"
+#include "file_plan.h"
+#include "hffs/guarded.h"
+#include "shards.h"
+
+namespace hffs {
+namespace prefetch {
+namespace {
+
+constexpr BlockIndex kBlocksAtOnce = 8;
+constexpr std::size_t kMostFiles = 512;
+constexpr std::size_t kMostEvents = 4'096;
+constexpr std::size_t kMostNeighbours = 2'000;
+// A file whose bytes do not come, or cannot be kept, is left alone for so long.
+constexpr std::chrono::seconds kPause{30};
+// Its header may be looked for in vain so often.
+constexpr int kMostLooks = 200;
+
+// What happened, in the order in which it did.
+struct Opened {
+  std::shared_ptr<Blob> blob;
+};
+struct Read {
+  std::shared_ptr<Blob> blob;
+  ByteRange range;
+};
+struct Fetched {
+  std::uint64_t number = 0;
+  std::uint32_t incarnation = 0;
+  BlockRun run;
+  bool came = false;
+};
+using Event = std::variant<Opened, Read, Fetched>;
+
+// One snapshot of which somebody reads.
+struct Group {
+  Instant last_read{};
+  std::vector<std::uint64_t> files;  // blob numbers of those being filled
+  Burst burst;
+  bool whole = false;  // everything of it was asked for
+};
+
+struct File {
+  std::shared_ptr<Blob> blob;
+  std::vector<FileSource> sources;
+  FilePlan plan;
+  std::shared_ptr<Group> group;
+  std::uint64_t in_flight = 0;  // bytes
+  int looks = 0;
+  bool next_asked = false;
+  bool burst_follows = false;  // when its first bytes are here
+  Instant paused_until{};
+};
+
+class Worker final : public std::enable_shared_from_this<Worker> {
+ public:
+  Worker(PrefetchOptions options, const Origin& origin, Catalog& catalog, Store& store,
+         TransferEngine& transfer, const Clock& clock, Metrics& metrics)
+      : options_(options),
+        origin_(origin),
+        catalog_(catalog),
+        store_(store),
+        transfer_(transfer),
+        clock_(clock),
+        metrics_(metrics) {}
+
+  void start() {
+    thread_ = std::thread([this] { run(); });
+  }
+  void stop();
+  void post(Event event);
+
+ private:
+  struct Inbox {
+    std::deque<Event> events;
+    bool stopping = false;
+  };
+
+  void run();
+  void handle(const Opened& event);
+  void handle(const Read& event);
+  void handle(const Fetched& event);
+
+  File* find(const std::shared_ptr<Blob>& blob);
+  void look_for_parts(File& file);
+  void pump(File& file);
+  void pump_group(Group& group);
+  void follow(File& file);
+  void burst(File& file);
+  void fill_snapshot(File& file);
+  void fill(std::uint64_t number, const std::shared_ptr<Group>& group);
+  void make_room();
+
+  const PrefetchOptions options_;
+  const Origin& origin_;
+  Catalog& catalog_;
+  Store& store_;
+  TransferEngine& transfer_;
+  const Clock& clock_;
+  Metrics& metrics_;
+  Guarded<Inbox> inbox_;
+  std::condition_variable posted_;
+  // Of the thread:
+  std::map<std::uint64_t, File> files_;  // by blob number
+  std::map<std::string, std::shared_ptr<Group>> groups_;
+  std::thread thread_;
+};
+
+// A reader's event may be lost when there are too many: it is a guess less.
+void Worker::post(Event event) {
+  auto inbox = inbox_.lock();
+  if (inbox->stopping) return;
+  if (inbox->events.size() >= kMostEvents && !std::holds_alternative<Fetched>(event)) return;
+  inbox->events.push_back(std::move(event));
+  posted_.notify_one();
+}
+
+void Worker::stop() {
+  inbox_.lock()->stopping = true;
+  posted_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Worker::run() {
+  ::pthread_setname_np(::pthread_self(), "prefetch");
+  while (true) {
+    Event event;
+    {
+      auto inbox = inbox_.lock();
+      while (inbox->events.empty() && !inbox->stopping) inbox.wait(posted_);
+      if (inbox->stopping) break;
+      event = std::move(inbox->events.front());
+      inbox->events.pop_front();
+    }
+    make_room();
+    std::visit([this](const auto& what) { handle(what); }, event);
+  }
+  files_.clear();
+}
+
+std::string group_name(const FileSource& source) {
+  return source.repo.text() + '@' + source.commit.hex();
+}
+
+// The file's record, made if need be; nothing where there is nothing to do for it.
+File* Worker::find(const std::shared_ptr<Blob>& blob) {
+  const BlobInfo& info = blob->identity();
+  if (auto found = files_.find(info.number); found != files_.end()) {
+    if (found->second.blob->identity().incarnation == info.incarnation) return &found->second;
+    files_.erase(found);
+  }
+  if (info.verified || blob->superseded() || info.size == 0) return nullptr;
+  auto sources = catalog_.sources_of(info.number);
+  if (!sources) return nullptr;
+  auto& group = groups_[group_name(sources->front())];
+  if (!group) group = std::make_shared<Group>();
+  const Format format = format_of(sources->front().path);
+  File file{.blob = blob,
+            .sources = std::move(*sources),
+            .plan = FilePlan(format, info.size),
+            .group = group};
+  return &files_.emplace(info.number, std::move(file)).first->second;
+}
+
+// Between events: forgets files that are whole, and those of which nobody reads any more.
+void Worker::make_room() {
+  if (files_.size() < kMostFiles) return;
+  const Instant now = clock_.now();
+  std::erase_if(files_, [&](const auto& item) {
+    const File& file = item.second;
+    return file.in_flight == 0 && (file.blob->superseded() ||
+                                   now - file.group->last_read > options_.patience);
+  });
+  while (files_.size() >= kMostFiles) files_.erase(files_.begin());
+  std::erase_if(groups_, [](const auto& item) { return item.second.use_count() == 1; });
+}
+
+void Worker::handle(const Opened& event) {
+  File* file = find(event.blob);
+  if (file == nullptr) return;
+  file->group->last_read = clock_.now();
+  if (options_.policy == PrefetchPolicy::snapshot) return fill_snapshot(*file);
+  const BlobInfo& info = event.blob->identity();
+  if (info.size > Burst::kLargestFile || !file->group->burst.may_begin(info.number)) return;
+  // Its answer tells what the origin still allows.
+  file->burst_follows = true;
+  file->plan.fill();
+  pump(*file);
+  if (file->in_flight == 0 && std::exchange(file->burst_follows, false)) burst(*file);  // it came already
+}
+
+void Worker::burst(File& file) {
+  const auto group = file.group;
+  const std::uint64_t number = file.blob->identity().number;
+  if (!group->burst.may_begin(number)) return;
+  for (const std::uint64_t each : group->burst.choose(
+           catalog_.neighbours(number, kMostNeighbours), origin_.files_left()))
+    fill(each, group);
+}
+
+void Worker::handle(const Read& event) {
+  File* file = find(event.blob);
+  if (file == nullptr) return;
+  file->group->last_read = clock_.now();
+  file->plan.note_read(event.range);
+  if (options_.policy == PrefetchPolicy::file) file->plan.fill();
+  if (options_.policy == PrefetchPolicy::snapshot) fill_snapshot(*file);
+  look_for_parts(*file);
+  pump(*file);
+  pump_group(*file->group);
+}
+
+void Worker::handle(const Fetched& event) {
+  const auto found = files_.find(event.number);
+  if (found == files_.end()) return;
+  File& file = found->second;
+  if (file.blob->identity().incarnation != event.incarnation) return;
+  const ByteRange range = bytes_of(event.run, file.blob->identity().size);
+  file.in_flight -= std::min(file.in_flight, range.size);
+  // On a full disk the bytes came, and were not kept.
+  if (!event.came || (!file.blob->readable(range) && !file.blob->superseded())) {
+    file.plan.forget(event.run);
+    file.paused_until = clock_.now() + kPause;
+    return;
+  }
+  look_for_parts(file);
+  if (std::exchange(file.burst_follows, false)) burst(file);
+  pump(file);
+  // A descriptor less.
+  if (file.in_flight == 0 && file.blob->readable({0, file.blob->identity().size})) {
+    std::erase(file.group->files, event.number);
+    files_.erase(found);
+  }
+}
+
+void Worker::look_for_parts(File& file) {
+  if (!file.plan.wants_extents() || file.looks >= kMostLooks) return;
+  const Blob& blob = *file.blob;
+  const std::uint64_t size = blob.identity().size;
+  const auto peek = [&](ByteRange range) -> std::optional<std::vector<std::byte>> {
+    if (range.end() > size || !blob.readable(range)) return std::nullopt;
+    std::vector<std::byte> bytes(range.size);
+    const auto count = blob.read(range.offset, bytes);
+    if (!count || *count != range.size) return std::nullopt;
+    return bytes;
+  };
+  ++file.looks;
+  if (auto extents = load_extents(format_of(file.sources.front().path), size, peek))
+    file.plan.set_extents(std::move(*extents));
+}
+
+void Worker::pump(File& file) {
+  const Instant now = clock_.now();
+  if (now < file.paused_until || now - file.group->last_read > options_.patience) return;
+  if (file.blob->superseded()) return follow(file);
+  const BlobInfo& info = file.blob->identity();
+  const auto here = [&](BlockIndex block) {
+    return file.blob->readable(bytes_of(block, info.size));
+  };
+  while (file.in_flight < options_.bytes_ahead) {
+    const auto run = file.plan.next(here, kBlocksAtOnce);
+    if (!run) return follow(file);
+    const ByteRange range = bytes_of(*run, info.size);
+    file.in_flight += range.size;
+    metrics_.add(Metric::blocks_ahead, run->count);
+    transfer_.fetch_ahead(file.blob, file.sources, range,
+                          [weak = weak_from_this(), number = info.number,
+                           incarnation = info.incarnation, run = *run](Result<void> result) {
+                            if (const auto self = weak.lock())
+                              self->post(Fetched{number, incarnation, run, result.has_value()});
+                          });
+  }
+}
+
+void Worker::pump_group(Group& group) {
+  for (std::size_t i = 0; i < group.files.size(); ++i)  // it may grow
+    if (const auto found = files_.find(group.files[i]); found != files_.end()) pump(found->second);
+}
+
+// All of it was asked for, and much has come: on to the next shard.
+void Worker::follow(File& file) {
+  if (!file.plan.filling() || file.next_asked || file.in_flight > options_.bytes_ahead / 2) return;
+  file.next_asked = true;
+  const auto shard = Shard::parse(file.sources.front().path);
+  if (!shard) return;
+  for (const auto& each : catalog_.neighbours(file.blob->identity().number, kMostNeighbours))
+    if (shard->is_followed_by(each.path)) return fill(each.blob.number, file.group);
+}
+
+void Worker::fill_snapshot(File& file) {
+  if (std::exchange(file.group->whole, true)) return;
+  const auto group = file.group;
+  const std::uint64_t own = file.blob->identity().number;
+  auto files = catalog_.neighbours(own, kMostFiles / 2);
+  fill(own, group);
+  for (const auto& each : files) fill(each.blob.number, group);
+}
+
+void Worker::fill(std::uint64_t number, const std::shared_ptr<Group>& group) {
+  auto blob = store_.open_blob(number);
+  if (!blob) return;
+  File* file = find(*blob);
+  if (file == nullptr) return;
+  file->group = group;
+  file->plan.fill();
+  if (std::ranges::find(group->files, number) == group->files.end())
+    group->files.push_back(number);
+  pump(*file);
+}
+
+class Handle final : public Prefetcher {
+ public:
+  explicit Handle(std::shared_ptr<Worker> worker) : worker_(std::move(worker)) { worker_->start(); }
+  ~Handle() override { worker_->stop(); }
+  void opened(const std::shared_ptr<Blob>& blob) override { worker_->post(Opened{blob}); }
+  void read(const std::shared_ptr<Blob>& blob, ByteRange range) override {
+    worker_->post(Read{blob, range});
+  }
+
+ private:
+  std::shared_ptr<Worker> worker_;
+};
+
+class Nothing final : public Prefetcher {
+ public:
+  void opened(const std::shared_ptr<Blob>&) override {}
+  void read(const std::shared_ptr<Blob>&, ByteRange) override {}
+};
+
+}  // namespace
+}  // namespace prefetch
+
+std::unique_ptr<Prefetcher> Prefetcher::create(PrefetchOptions options, const Origin& origin,
+                                               Catalog& catalog, Store& store,
+                                               TransferEngine& transfer, const Clock& clock,
+                                               Metrics& metrics) {
+  if (options.policy == PrefetchPolicy::off) return std::make_unique<prefetch::Nothing>();
+  return std::make_unique<prefetch::Handle>(std::make_shared<prefetch::Worker>(
+      options, origin, catalog, store, transfer, clock, metrics));
+}
+
+}  // namespace hffs
