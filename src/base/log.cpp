@@ -36,7 +36,7 @@ void start_log(Level least, const std::string& file) {
 bool log_enabled(Level level) { return spdlog::should_log(to_spdlog(level)); }
 
 void write_log(Level level, std::string_view component, std::string_view text) {
-  spdlog::log(to_spdlog(level), "{} {}", component, text);
+  spdlog::log(to_spdlog(level), fmt::format("{} {}", component, text));
 }
 
 }  // namespace hffs

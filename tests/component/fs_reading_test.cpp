@@ -32,7 +32,7 @@ TEST_F(ReadingTest, AColdReadWaitsAndHoldsNoThread) {
   bytes_.set_open(false);
   const NodeId node = opened(kBig);
   std::promise<std::string> bytes;
-  files_->read(user(kAlice), node, {kBlockSize - 3, 6}, {}, [&](auto result) {
+  files_->read(user(kAlice), node, {kBlockSize - 3, 6}, {}, [&](const auto& result) {
     bytes.set_value(result ? std::string(reinterpret_cast<const char*>(result->data()),
                                          result->size())
                            : result.error().message);

@@ -30,6 +30,15 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): how long a test may take")
     config.addinivalue_line("markers", "waits: sits out deadlines and measures nothing finer; may run beside others")
+    config.stash[COPY] = lab.let_others_run_it()
+
+
+COPY = pytest.StashKey()
+
+
+def pytest_unconfigure(config):
+    if config.stash.get(COPY, None):
+        shutil.rmtree(config.stash[COPY])
 
 
 def why_not():

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <set>
+#include <string>
 
 #include "hffs/bytes.h"
 #include "hffs/error.h"
@@ -21,6 +27,19 @@ TEST(Codes, TableIsTotalAndExitCodesAreUnique) {
     EXPECT_TRUE(exits.insert(row.exit_code).second) << row.name;
     EXPECT_GT(row.exit_code, 1) << row.name;
   }
+}
+
+TEST(Log, ALineIsTheComponentAndTheTextAsItIs) {
+  const std::string file = testing::TempDir() + "hffs-log-" + std::to_string(getpid());
+  start_log(Level::info, file);
+  write_log(Level::info, "hub", "models/{} answered %s {0");
+  log(Level::info, "fs", "{} is {}", "a{b}", 3);
+  log(Level::debug, "fs", "is not written");
+  std::ifstream in(file);
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  std::filesystem::remove(file);
+  EXPECT_THAT(text, testing::MatchesRegex("[^ ]+ info hub models/\\{\\} answered %s \\{0\n"
+                                          "[^ ]+ info fs a\\{b\\} is 3\n"));
 }
 
 TEST(Metrics, TableIsTotal) {
