@@ -34,10 +34,12 @@ class Blob:
 
 @dataclass(frozen=True)
 class File:
-    """Content with its storage said outright: `lfs` None leaves that to size and suffix."""
+    """Content with its storage said outright: `lfs` None leaves that to size and suffix. `sha256`: of a file on
+    disk that is too large to be hashed, and that nobody reads to its end."""
     content: object
     lfs: bool | None = None
     xet_hash: str | None = None
+    sha256: str | None = None
 
 
 class Sparse:
@@ -171,7 +173,7 @@ class BlobStore:
         if not lfs:
             data = data if isinstance(data, bytes) else self._bytes(data)
             return self._put_git(data)
-        sha256 = self._put_lfs(data)
+        sha256 = self._put_lfs(data, wanted.sha256)
         return Blob(sha256, size, git_blob_id(pointer_text(sha256, size)), self.objects / sha256,
                     sha256, wanted.xet_hash)
 
@@ -190,14 +192,14 @@ class BlobStore:
         self._place(self._git / oid, lambda side: side.write_bytes(data))
         return Blob(oid, len(data), oid, self._git / oid)
 
-    def _put_lfs(self, data):
+    def _put_lfs(self, data, told=None):
         if isinstance(data, bytes):
             sha256 = hashlib.sha256(data).hexdigest()
             self._place(self.objects / sha256, lambda side: side.write_bytes(data))
         elif isinstance(data, Path):
             status = data.stat()
             key = f"{data.resolve()}:{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
-            sha256 = self._hashes.sha256(key, data)
+            sha256 = told or self._hashes.sha256(key, data)
             self._place(self.objects / sha256, lambda side: side.symlink_to(data.resolve()))
         else:
             side = self._side_path()

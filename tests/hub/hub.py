@@ -244,7 +244,8 @@ class Hub(Front):
     # ---- signed URLs
 
     def sign(self, blob, name):
-        return resolve.signed_url(self.origin_endpoint, self.secret, blob.sha256, name, self.settings.url_ttl)
+        origin = self.settings.bytes_link or self.origin_endpoint
+        return resolve.signed_url(origin, self.secret, blob.sha256, name, self.settings.url_ttl)
 
     def expire_urls(self):
         """No URL signed so far is good any longer."""

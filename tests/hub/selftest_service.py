@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from . import Hub, Random, Sparse, models
+from . import File, Hub, Random, Sparse, models
 from .probe import Probe
 
 BIG = Random(3_000_000, seed=7)
@@ -45,6 +45,17 @@ def real():
     with Hub() as hub:
         hub.add_repo("model", "a/b", {"config.json": "{}", "big.bin": BIG})
         yield hub, Probe(hub.endpoint, hub.ca_file)
+
+
+def test_a_file_too_large_to_hash_has_the_hash_that_it_is_said_to_have(real, tmp_path):
+    hub, get = real
+    path = tmp_path / "huge"
+    with open(path, "wb") as out:
+        out.truncate(100 << 30)
+    hub.add_repo("model", "a/huge", {"huge.bin": File(path, lfs=True, sha256="5a" * 32)})
+    blob = hub.repo("a/huge").commit.files["huge.bin"]
+    assert (blob.etag, blob.size) == ("5a" * 32, 100 << 30)
+    assert get(get("/a/huge/resolve/main/huge.bin").location, Range="bytes=99999999990-99999999999").status == 206
 
 
 def test_signed_urls_end(real):

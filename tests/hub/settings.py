@@ -25,6 +25,7 @@ class Settings:
     missing_coded: bool = True  # False: an anonymous 401 for a missing repository has no X-Error-Code
     absent_routes: tuple = ()  # kinds that this Hub does not have: "auth-check", "whoami", "refs"…
     link_origin: str = ""  # what Link and redirects say instead of this Hub's own origin
+    bytes_link: str = ""  # what signed URLs say instead of the byte origin's own: a proxy before it
     url_ttl: float = 3600  # seconds that a signed URL is good for
     expired_status: int = 403  # and what the hub's own byte port says then
 

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A store that knows a great deal."""
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from . import machine
+from .harness import MIB, Case, at_most, measure
+
+
+@measure("index", "index")
+def index(stage):
+    """10,000 repositories with 1,000,000 files in the index: mounting takes at most a second, looking up a known path
+    100 µs (median, the kernel's way to the daemon included), listing a snapshot of 100,000 files a second, and the
+    daemon's anonymous memory stays below 256 MiB."""
+    world = stage.world()
+    count, files, many = stage.size(10_000, 200), 100, stage.size(100_000, 5_000)
+    content = b"the same everywhere"
+    repos = [world.add({f"f{number:03}.txt": content for number in range(files)}, id=f"acme/repo-{place:05}")
+             for place in range(count)]
+    large = world.add({f"f{number:06}.txt": content for number in range(many)}, id="acme/large")
+    with stage.mount(world) as mount:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in pool.map(lambda repo: os.lstat(mount.file(repo, "f000.txt")), repos):
+                pass
+        listed = stage.read("list", mount.file(large, "f000000.txt").parent)
+        assert listed["count"] == many + 2, listed
+        stage.wait_durable(mount)
+        known = mount.status()["catalog"]
+        about = f"{known['repos']:,} repositories, {known['files']:,} files"
+
+        def mount_again():
+            mount.umount()
+            machine.drop_caches()
+            began = time.monotonic()
+            mount.remount()
+            return {"seconds": time.monotonic() - began, "memory": machine.anonymous_memory(mount.pid)}
+        yield Case(f"mounting, {about}", "value", at_most(1, "s"), cold=True, ours=mount_again)
+        yield Case("looking up known paths", "value", at_most(100, "µs"), of="median", scale=1e6, cold=True,
+                   ours=lambda: look_up(stage, mount, repos))
+        yield Case(f"listing {many:,} files", "value", at_most(1, "s"), cold=True,
+                   ours=lambda: list_large(stage, mount, large))
+        yield Case("anonymous memory", "value", at_most(256, "MiB"), of="memory", scale=1 / MIB, cold=True,
+                   ours=lambda: {"memory": machine.anonymous_memory(mount.pid)})
+
+
+def forget_names():
+    with open("/proc/sys/vm/drop_caches", "w") as control:
+        control.write("3")
+
+
+def look_up(stage, mount, repos):
+    """Names in one folder each, which the kernel has forgotten: one question to the daemon for each."""
+    forget_names()
+    medians = []
+    for repo in repos[::max(1, len(repos) // 20)]:
+        folder = mount.file(repo, "f000.txt").parent
+        medians.append(stage.read("stat", folder, "\n".join(repo.etags)))
+    return {"median": sorted(each["median"] for each in medians)[len(medians) // 2],
+            "p99": max(each["p99"] for each in medians)}
+
+
+def list_large(stage, mount, repo):
+    forget_names()
+    return stage.read("list", mount.file(repo, "f000000.txt").parent)

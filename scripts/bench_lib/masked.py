@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same where the kernel can do less: what an older kernel, or one without the right, leaves of the warm figures."""
+from .harness import MIB, Case, Skip, at_least, measure
+from .programs import mounted
+from .warm import pair, reading
+
+OLDER = 'fuse_features = "5.15"\n'
+
+
+@measure("masked", "warm")
+def masked(stage):
+    """With the kernel's newer FUSE features masked: a second process from the page cache at 0.9 of a plain file's
+    speed, in order and by map; with the mount's pages dropped, one reader and four at 1.2 of libfuse's own example
+    passthrough_hp --nopassthrough."""
+    program = stage.programs.passthrough_hp()
+    try:
+        with pair(stage, OLDER) as found:
+            yield from cases(stage, program, *found)
+    except AssertionError as error:
+        if "fuse_features" not in str(error):
+            raise
+        raise Skip("this hffs does not know fuse_features") from None
+
+
+def cases(stage, program, mount, path, plain):
+    for name, mode in (("in order", "seq"), ("by map", "map")):
+        read = reading(stage, mount, mode, {"piece": MIB}, False)
+        yield Case(f"a second process, {name}", "speed", at_least(0.9), beside="plain file",
+                   ours=lambda read=read: read(path, True), reference=lambda read=read: read(plain, False))
+    # Only the mount's own pages are dropped: the file behind it stays in memory, and the way through is measured.
+    words = [program, plain.parent, stage.folder("passthrough"), "--foreground", "--nopassthrough"]
+    with mounted(words, words[2]) as point:
+        for readers in (1, 4):
+            def read(path, readers=readers):
+                return stage.read("seq", path, piece=MIB, procs=readers, forget=1)
+            yield Case(f"mount's pages dropped, {readers} reader{'s' * (readers > 1)}", "speed", at_least(1.2),
+                       beside="passthrough_hp --nopassthrough", ours=lambda read=read: read(path),
+                       reference=lambda read=read: read(point / plain.name))
