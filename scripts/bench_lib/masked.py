@@ -2,7 +2,7 @@
 """The same where the kernel can do less: what an older kernel, or one without the right, leaves of the warm figures."""
 from .harness import MIB, Case, Skip, at_least, measure
 from .programs import mounted
-from .warm import pair, reading
+from .warm import both, pair
 
 OLDER = 'fuse_features = "5.15"\n'
 
@@ -24,9 +24,8 @@ def masked(stage):
 
 def cases(stage, program, mount, path, plain):
     for name, mode in (("in order", "seq"), ("by map", "map")):
-        read = reading(stage, mount, mode, {"piece": MIB}, False)
-        yield Case(f"a second process, {name}", "speed", at_least(0.9), beside="plain file",
-                   ours=lambda read=read: read(path, True), reference=lambda read=read: read(plain, False))
+        yield Case(f"a second process, {name}", "speed", at_least(0.9),
+                   **both(stage, mount, path, plain, mode, {"piece": MIB}, False))
     # Only the mount's own pages are dropped: the file behind it stays in memory, and the way through is measured.
     words = [program, plain.parent, stage.folder("passthrough"), "--foreground", "--nopassthrough"]
     with mounted(words, words[2]) as point:

@@ -49,7 +49,8 @@ def by_measure(results):
 
 def heading(machine):
     load = f"load {machine['load_before']:.1f} before, {machine['load_after']:.1f} after"
-    return (f"{machine['date']}, commit {machine['commit']}, {machine['hffs']} ({machine['binary']}), warm reads: {machine['mode']}\n"
+    return (f"{machine['date']}, commit {machine['commit']}, {machine['hffs']} ({machine['binary']}), "
+            f"warm reads: {machine['mode']}\n"
             f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}, "
             f"{machine['file_system']}; {load}{' (quick: small files, few rounds)' * machine['quick']}")
 
