@@ -16,6 +16,10 @@
 // blobs that have none. Who waits for a slot longer than `slot_patience` takes one from the blob
 // that has most, at least two more than his own, or, having none, from a request that is silent:
 // that one is queued again, and goes on behind its last byte.
+//
+// How many requests run for bytes that nobody waits for is found out: as many as bring more, and
+// fewer when the origin begins to punish that. A request that is silent while others are served
+// is begun anew behind its last byte.
 #pragma once
 
 #include <chrono>
@@ -45,6 +49,10 @@ struct TransferOptions {
   // Slots: at most what the origin has connections for, or requests would wait there in line.
   int requests_in_flight = 16;
   std::chrono::milliseconds slot_patience{1'000};
+  // Nobody's bytes: at first this many at once, at most three quarters of the slots.
+  int least_ahead = 4;
+  // A request that hears nothing while others do is begun anew after so long.
+  std::chrono::milliseconds stall_patience{2'000};
   // A blob whose bytes were wrong this often is not fetched again for a minute (EIO); from then on
   // it is counted anew.
   int corrupt_limit = 3;

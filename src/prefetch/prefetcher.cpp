@@ -23,8 +23,8 @@ constexpr BlockIndex kBlocksAtOnce = 8;
 constexpr std::size_t kMostFiles = 512;
 constexpr std::size_t kMostEvents = 4'096;
 constexpr std::size_t kMostNeighbours = 2'000;
-// A file whose bytes do not come, or cannot be kept, is left alone for so long.
-constexpr std::chrono::seconds kPause{30};
+// A file whose bytes do not come, or cannot be kept, is left alone for so long, twice as long each time.
+constexpr std::chrono::seconds kFirstPause{1}, kLongestPause{30};
 // Its header may be looked for in vain so often.
 constexpr int kMostLooks = 200;
 
@@ -62,6 +62,7 @@ struct File {
   bool next_asked = false;
   bool burst_follows = false;  // when its first bytes are here
   Instant paused_until{};
+  std::chrono::seconds pause{0};  // the last one
 };
 
 class Worker final : public std::enable_shared_from_this<Worker> {
@@ -232,9 +233,13 @@ void Worker::handle(const Fetched& event) {
   // On a full disk the bytes came, and were not kept.
   if (!event.came || (!file.blob->readable(range) && !file.blob->superseded())) {
     file.plan.forget(event.run);
-    file.paused_until = clock_.now() + kPause;
+    const Instant now = clock_.now();
+    if (now < file.paused_until) return;  // one trouble, many requests
+    file.pause = std::clamp(file.pause * 2, kFirstPause, kLongestPause);
+    file.paused_until = now + file.pause;
     return;
   }
+  file.pause = std::chrono::seconds{0};
   look_for_parts(file);
   if (std::exchange(file.burst_follows, false)) burst(file);
   pump(file);

@@ -27,7 +27,12 @@ std::chrono::milliseconds retry_delay(const TransferOptions& options, int failur
 }
 
 Engine::Engine(TransferOptions options, Origin& origin, const Clock& clock, Metrics& metrics)
-    : options_(options), origin_(origin), clock_(clock), metrics_(metrics) {}
+    : options_(options),
+      origin_(origin),
+      clock_(clock),
+      metrics_(metrics),
+      pace_(std::clamp(options.least_ahead, 1, static_cast<int>(shared_slots())),
+            static_cast<int>(shared_slots())) {}
 
 void Engine::fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
                    std::stop_token stop, Done<void> done, bool ahead) {
@@ -205,10 +210,11 @@ bool Engine::reserve_buffer(std::uint64_t bytes, const std::shared_ptr<Request>&
     return false;
   }
   buffered_ += bytes;
+  pace_.note(bytes);
   request->trickle += bytes;
   if (request->trickle >= kTrickle) {
     request->trickle = 0;
-    request->heard = clock_.now();
+    heard_ = request->heard = clock_.now();
   }
   return true;
 }
@@ -288,10 +294,12 @@ void Engine::attempt_ended(const std::shared_ptr<Request>& request, Result<void>
       result = fail(Code::unreachable, "few bytes came; another blob had its turn");
     // It skipped a block that was here, and is no more.
     if (result && owns_any(*request)) result = fail(Code::unreachable, "a block was lost again");
+    const bool restarted = std::exchange(request->restarting, false) && !stopping_;
+    if (!result && result.error().code == Code::rate_limited) pace_.note_refusal(clock_.now());
     if (!result) metrics_.add(Metric::requests_retried, info(result.error().code).retry_helps);
     if (result) {
       // Its blocks are on their way to the disk; block_written takes them out of the table.
-    } else if (!request->demanded) {
+    } else if (!request->demanded && !restarted) {
       drop(*request, &result.error(), completions);
     } else if (!info(result.error().code).retry_helps || stopping_) {
       if (stopping_ || !ask_next_source(*request, result.error()))

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "hffs/transfer.h"
+#include "pace.h"
 
 namespace hffs::transfer {
 
@@ -66,6 +67,7 @@ struct Request {
   Instant heard{};            // when bytes worth speaking of came last, or it began
   std::uint64_t trickle = 0;  // bytes since then
   bool yielding = false;      // it was told to leave its slot to another
+  bool restarting = false;    // … and to come back to it
 };
 
 struct InFlight {
@@ -139,6 +141,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool may_run(const Request& request) const;
   std::shared_ptr<Request> next_request();
   std::shared_ptr<RangeFetch> free_a_slot(Instant now);
+  std::shared_ptr<RangeFetch> find_stalled(Instant now);
+  std::size_t shared_slots() const;  // all but the last quarter
+  void keep_pace(Instant now);
   void settle(const BlockKey& key, const Result<void>& result, Completions& completions);
   void finish(const std::shared_ptr<Waiter>& waiter, Result<void> result, Completions& completions);
   std::string forget(const std::shared_ptr<Waiter>& waiter);
@@ -171,6 +176,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   };
   std::map<std::uint64_t, Corrupt> corrupt_;
   std::map<std::string, Instant> refused_;  // repository and commit: asked last until then
+  Pace pace_;
+  Instant heard_{};  // when any request heard something last
   std::uint64_t buffered_ = 0;  // bytes in memory: of half blocks, and on their way to the disk
   std::size_t writing_ = 0;     // blocks on their way to the disk
   bool stopping_ = false;

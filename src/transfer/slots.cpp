@@ -44,10 +44,34 @@ std::deque<std::shared_ptr<Request>>::iterator Engine::first_in_turn() {
   }
 }
 
+std::size_t Engine::shared_slots() const {
+  const auto slots = static_cast<std::size_t>(options_.requests_in_flight);
+  return std::max<std::size_t>(1, slots - slots / 4);
+}
+
+// Saturated: as many run as the pace allows, and what nobody waits for is next.
+void Engine::keep_pace(Instant now) {
+  const auto first = first_in_turn();
+  pace_.tick(now, first != queue_.end() && !(*first)->demanded && !may_run(**first));
+}
+
+// The fetch of the request that has been silent longest, if others are served meanwhile.
+std::shared_ptr<RangeFetch> Engine::find_stalled(Instant now) {
+  if (now - heard_ > options_.stall_patience / 2) return nullptr;
+  for (const auto& request : running_) {
+    if (!request->running || request->yielding || paused_.contains(request)) continue;
+    // Longer each time, or a far origin's first byte would never come.
+    if (now - request->heard < options_.stall_patience * (request->failures + 1)) continue;
+    request->yielding = request->restarting = true;
+    return request->running;
+  }
+  return nullptr;
+}
+
 bool Engine::may_run(const Request& request) const {
   const auto slots = static_cast<std::size_t>(options_.requests_in_flight);
-  const auto shared = slots - slots / 4;
-  if (!request.demanded) return running_.size() < shared;
+  const auto shared = shared_slots();
+  if (!request.demanded) return running_.size() < static_cast<std::size_t>(pace_.limit());
   const auto counts = count_running(true);
   if (!counts.contains(request.key)) return running_.size() < slots;
   std::size_t demanded = 0;

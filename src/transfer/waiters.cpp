@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::chrono::seconds kCorruptPause{60};
 constexpr std::chrono::minutes kRefusedPause{5};
+// While requests are under way.
+constexpr std::chrono::milliseconds kPulse{250};
 // The timer looks again at least so often.
 constexpr std::chrono::milliseconds kLongestSleep{60 * 60 * 1'000};
 
@@ -137,13 +139,17 @@ void Engine::run_timer() {
       lock.lock();
       continue;
     }
-    if (const auto fetch = free_a_slot(now)) {
+    keep_pace(now);
+    auto fetch = find_stalled(now);
+    if (!fetch) fetch = free_a_slot(now);
+    if (fetch) {
       lock.unlock();
       fetch->cancel();
       lock.lock();
       continue;
     }
-    Instant next = now + (queue_.empty() ? kLongestSleep : options_.slot_patience / 4);
+    const bool busy = !queue_.empty() || !running_.empty();
+    Instant next = now + (busy ? std::min(kPulse, options_.slot_patience / 4) : kLongestSleep);
     if (!resting_.empty()) next = std::min(next, resting_.begin()->first);
     if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
     changed_.wait_for(lock, next - now);

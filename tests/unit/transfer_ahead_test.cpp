@@ -46,7 +46,10 @@ class TransferAhead : public test::TransferTest {
 };
 
 TransferOptions slots(int count, BlockIndex blocks = 1) {
-  return {.blocks_per_request = blocks, .requests_in_flight = count, .slot_patience = 1h};
+  return {.blocks_per_request = blocks,
+          .requests_in_flight = count,
+          .slot_patience = 1h,
+          .least_ahead = count};
 }
 
 TEST_F(TransferAhead, ItComes) {
@@ -112,20 +115,59 @@ TEST_F(TransferAhead, ItIsGivenUpAtTheFirstFailure) {
 }
 
 TEST_F(TransferAhead, WhoWaitsMakesItTryAgain) {
-  std::atomic<int> attempts = 0;
-  std::atomic<bool> go = false;
-  origin_.plan = [&](int, ByteRange) {
-    if (++attempts > 1) return test::RangeOrigin::Plan{};
-    while (!go) std::this_thread::yield();
-    return test::RangeOrigin::Plan{.cut_after = 100, .error = Error{Code::unreachable, "broken", {}}};
+  origin_.plan = [&](int attempt, ByteRange) {
+    if (attempt > 0) return test::RangeOrigin::Plan{};
+    return test::RangeOrigin::Plan{
+        .cut_after = 300'000, .error = Error{Code::unreachable, "broken", {}}, .stall_after = 100'000};
   };
   start();
   want("x", {0, 10}, true);
-  EXPECT_TRUE(eventually([&] { return attempts == 1; }));
   want("x", {0, 10}, false);
-  go = true;
+  origin_.let_go();
   EXPECT_TRUE(eventually([&] { return file("x").here == 2; }));
   EXPECT_EQ(file("x").failed, 0);
+}
+
+TEST_F(TransferAhead, AFewAtFirst) {
+  origin_.stalled = {"x"};
+  auto options = slots(16);
+  options.least_ahead = 4;
+  start(options);
+  want("x", kAll, true);
+  EXPECT_EQ(engine_->snapshot().requests, 4u);
+}
+
+// One connection of several hears nothing more: its range is begun anew, behind its last byte.
+TEST_F(TransferAhead, AStalledRequestIsBegunAnewWhileOthersAreServed) {
+  std::atomic<int> stalled = 0;
+  origin_.plan = [&](int attempt, ByteRange) {
+    test::RangeOrigin::Plan plan;
+    if (attempt == 0) plan.stall_after = 300'000, ++stalled;
+    return plan;
+  };
+  auto options = slots(8);
+  options.stall_patience = 200ms;
+  start(options);
+  want("x", bytes_of(BlockIndex{0}, kSize), true);
+  EXPECT_TRUE(eventually([&] { return stalled == 1; }));
+  for (BlockIndex block = 1; block < kBlocks && file("x").here == 0; ++block) {
+    std::this_thread::sleep_for(60ms);
+    want("y", bytes_of(block, kSize), false);
+  }
+  EXPECT_TRUE(eventually([&] { return file("x").here == 1; }));
+  EXPECT_EQ(file("x").failed, 0);
+  EXPECT_TRUE(file("x").blob->right(bytes_of(BlockIndex{0}, kSize)));
+}
+
+// Nobody is served: it is the origin, and asking again is of no use.
+TEST_F(TransferAhead, NothingIsBegunAnewWhileAllAreSilent) {
+  origin_.stalled = {"x"};
+  auto options = slots(8);
+  options.stall_patience = 50ms;
+  start(options);
+  want("x", kAll, true);
+  std::this_thread::sleep_for(600ms);
+  EXPECT_EQ(origin_.attempts, 6);
 }
 
 TEST_F(TransferAhead, TheEndIsHeard) {
