@@ -35,10 +35,6 @@ class Keeper {
   // directory), busy (something is mounted there), not_empty, unsupported (no /dev/fuse, no
   // fusermount3), denied; each message says what to do.
   virtual Result<UniqueFd> mount(const MountOptions& options) = 0;
-  // How far the kernel reads ahead of a reader who goes on in order; without the right to say so
-  // it keeps its own measure (128 KiB). After the session has begun.
-  virtual void set_read_ahead(std::uint64_t bytes) = 0;
-
   // Whether open_backing() has a chance, as far as can be known without a try. Error: denied.
   virtual Result<void> may_back() const = 0;
   // Registers the blob's file with the kernel, which then reads it by itself (FUSE passthrough,

@@ -30,8 +30,6 @@
 namespace hffs {
 namespace {
 
-// The kernel's read-ahead: beyond one block it would fetch what nobody wants.
-constexpr std::uint64_t kReadAhead = std::uint64_t{1} << 20;
 constexpr std::string_view kStoreDirectory = "hffs-v1";
 // How long open files may keep the session after the mount point is gone.
 constexpr std::chrono::milliseconds kFarewell{1'000};
@@ -159,7 +157,6 @@ Result<void> RunningDaemon::mount() {
     return fail(
         system_error(errno, fmt::format("the new mount {} does not answer", config_.mount_point)));
   mount_minor_ = ::minor(root.st_dev);
-  keeper_->set_read_ahead(kReadAhead);
   return {};
 }
 

@@ -6,11 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
 
 #include "backing.h"
 #include "hffs/guarded.h"
-#include "hffs/telemetry.h"
 #include "mount_helper.h"
 #include "mount_point.h"
 #include "mountinfo.h"
@@ -96,13 +94,6 @@ class InProcessKeeper final : public Keeper {
     mine->mount_point = std::move(*mount_point);
     mine->device = top != nullptr ? top->device : "";
     return device;
-  }
-
-  void set_read_ahead(std::uint64_t bytes) override {
-    const std::string device = mine_.lock()->device;
-    std::ofstream measure(fmt::format("/sys/class/bdi/{}/read_ahead_kb", device));
-    measure << bytes / 1024 << std::flush;
-    if (!measure) log(Level::debug, "keeper", "the kernel keeps its own measure of read-ahead");
   }
 
   Result<void> may_back() const override {

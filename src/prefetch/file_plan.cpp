@@ -72,7 +72,14 @@ void FilePlan::note_finished_parts(ByteRange range) {
 // What a stream will want next; empty: nothing can be said.
 ByteRange FilePlan::window(const Stream& stream) const {
   const std::uint64_t left = size_ - std::min(size_, stream.end);
-  if (stream.bytes < kProof || left == 0) return {};
+  if (left == 0) return {};
+  if (stream.bytes < kProof) {
+    // Reads of a size that seldom fits a block: the second one would cost another round trip.
+    const std::uint64_t second = (stream.begin / kBlockSize + 1) * kBlockSize;
+    const bool latest = &stream == &streams_.recent().front();
+    if (!latest || !streams_.go_on_to_a_second_block() || second >= size_) return {};
+    return {second, 1};
+  }
   if (filling_) return {stream.end, std::min(left, kFillWindow)};
   if (wants_extents() && stream.bytes < kPartless) return {};
   if (extents_ && !extents_->parts.empty()) {

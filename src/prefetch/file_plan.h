@@ -3,8 +3,8 @@
 // FilePlan: which blocks of one file to fetch ahead, from what was read of it and what it consists of.
 // Decisions only: it knows no thread, no network and no clock.
 //
-// Sequential reads are worth nothing before kProof bytes, so that random reads and headers pull nothing.
-// Then:
+// Sequential reads are worth nothing before kProof bytes, so that random reads and headers pull nothing (but
+// for the next block, where nearly all reads go on into it). Then:
 //   - where the parts (tensors) are known, to the end of the part being read, and no further;
 //   - else as much again as was read so far;
 //   - when two large parts were read to the end, or much of the file, the whole of it: *filling*.

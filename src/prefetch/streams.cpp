@@ -17,7 +17,7 @@ Stream& Streams::note(ByteRange range) {
     return range.offset <= stream.end + kSlack && range.end() + kSlack >= stream.end;
   });
   if (found == streams_.end()) {
-    streams_.push_front({range.end(), range.size});
+    streams_.push_front({range.offset, range.end(), range.size});
     if (streams_.size() > kMost) streams_.pop_back();
     return streams_.front();
   }
@@ -26,6 +26,16 @@ Stream& Streams::note(ByteRange range) {
   stream.bytes += range.size;
   stream.end = std::max(stream.end, range.end());
   return stream;
+}
+
+bool Streams::go_on_to_a_second_block() const {
+  constexpr int kLatest = 4, kNearlyAll = 3;
+  if (streams_.size() <= kLatest) return false;
+  int went_on = 0;
+  auto stream = std::next(streams_.begin());
+  for (int i = 0; i < kLatest; ++i, ++stream)
+    went_on += blocks_of({stream->begin, stream->end - stream->begin}).count > 1;
+  return went_on >= kNearlyAll;
 }
 
 }  // namespace hffs::prefetch

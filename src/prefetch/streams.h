@@ -14,6 +14,7 @@
 namespace hffs::prefetch {
 
 struct Stream {
+  std::uint64_t begin = 0;
   std::uint64_t end = 0;    // of what was read last
   std::uint64_t bytes = 0;  // read in order, so far
 };
@@ -24,6 +25,8 @@ class Streams {
   Stream& note(ByteRange range);
   // The latest first; few.
   const std::list<Stream>& recent() const { return streams_; }
+  // Nearly all of the latest streams, but the very last, went on from their first block into the next.
+  bool go_on_to_a_second_block() const;
 
  private:
   std::list<Stream> streams_;

@@ -25,7 +25,6 @@ class FakeKeeper final : public Keeper {
  public:
   Result<UniqueFd> mount(const MountOptions&) override { return fail(Code::refused, "no"); }
   Result<void> unmount() override { return {}; }
-  void set_read_ahead(std::uint64_t) override {}
   Result<void> may_back() const override {
     if (capable) return {};
     return fail(Code::denied, "no capability");

@@ -125,6 +125,30 @@ TEST(FilePlan, RandomReadsPullNothing) {
   }
 }
 
+// Reads that cross a block's border each time: both blocks at once.
+TEST(FilePlan, ReadsThatGoOnIntoTheNextBlockAreMetThere) {
+  FilePlan plan(Format::other, 2 * kGiB);
+  std::set<BlockIndex> here;
+  const auto is_here = [&](BlockIndex block) { return here.contains(block); };
+  for (std::uint64_t i = 0; i < 10; ++i) {
+    const std::uint64_t at = (i * 37 + 5) * kMiB + kMiB / 2;
+    plan.note_read({at, kMiB / 8});
+    const auto run = plan.next(is_here, 8);
+    EXPECT_EQ(run.has_value(), i >= 4) << i;
+    if (run) {
+      EXPECT_EQ(*run, (BlockRun{static_cast<BlockIndex>(i * 37 + 6), 1}));
+    }
+    const BlockRun read = blocks_of({at, kMiB});
+    for (BlockIndex block = read.first; block != read.end(); ++block) here.insert(block);
+    plan.note_read({at + kMiB / 8, kMiB - kMiB / 8});
+    EXPECT_FALSE(plan.next(is_here, 8));
+  }
+  for (std::uint64_t i = 0; i < 10; ++i) {  // small ones again
+    plan.note_read({(i * 37 + 20) * kMiB + 1'000, 4'096});
+    EXPECT_EQ(plan.next(is_here, 8).has_value(), i < 2) << i;
+  }
+}
+
 TEST(FilePlan, AStreamOfUnknownBytesIsFollowed) {
   Reader file(Format::other, 2 * kGiB);
   file.read(100 * kMiB, 2 * kMiB);
