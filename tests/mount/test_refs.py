@@ -95,6 +95,13 @@ def test_R3_a_fresh_ref_costs_no_request(common):
             assert path.read_text() == repo.commit
 
 
+def test_R3_F2_the_documented_times(make):
+    """Without a word of the user's; that a setting is heeded show the tests that make it short."""
+    mount = make.mount(make.world())
+    settings = mount.status()["settings"]
+    assert settings["ref_ttl_seconds"] == 60 and settings["read_deadline_seconds"] == 15 * 60
+
+
 def test_R3_an_old_ref_is_served_at_once_and_refreshed_behind(make):
     """Client contract, rule 10: a move is seen at the next open."""
     world = make.world()
