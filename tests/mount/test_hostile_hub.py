@@ -251,10 +251,11 @@ def test_B2_signed_urls_that_expire(make):
     repo = world.add({"model.bin": data})
     with open(mount.file(repo, "model.bin"), "rb", buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-        for block, status in enumerate((403, 401, 404, 410)):
+        assert os.pread(file.fileno(), BLOCK, 0) == data[:BLOCK]
+        for block, status in enumerate((403, 401, 404, 410), start=1):
             world.hub.settings.expired_status = status
-            assert os.pread(file.fileno(), BLOCK, 2 * block * BLOCK) == data[2 * block * BLOCK:(2 * block + 1) * BLOCK]
             world.hub.expire_urls()
+            assert os.pread(file.fileno(), BLOCK, block * BLOCK) == data[block * BLOCK:(block + 1) * BLOCK], status
         assert file.read() == data
 
 
