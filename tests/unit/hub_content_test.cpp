@@ -150,6 +150,15 @@ TEST(CheckContent, Table) {
   }
 }
 
+TEST(CheckContent, RangesOfNothing) {
+  for (const char* range : {"bytes */1000", "bytes */*"}) {
+    // Of the first byte, which is where a range that names none would seem to begin.
+    const auto verdict =
+        check_content(kFile, {0, 1}, {206, headers_of({{"Content-Range", range}}), false, true});
+    EXPECT_EQ(verdict.kind, Kind::refused) << range;
+  }
+}
+
 TEST(CheckContent, WithoutACommitNobodyIsBelieved) {
   const ContentAnswer portal{200, headers_of({{"Content-Length", "1000"}}), false, false};
   EXPECT_EQ(check_content(kFile, kAsked, portal).kind, Kind::refused);
