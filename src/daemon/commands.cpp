@@ -19,6 +19,10 @@ Result<std::string> text_of(const nlohmann::json& request, const char* name,
   return found->get<std::string>();
 }
 
+double seconds_of(std::chrono::milliseconds time) {
+  return std::chrono::duration<double>(time).count();
+}
+
 // Walks from the root to a ref as a client would, name by name, and reads the commit in it.
 class RefWalk : public std::enable_shared_from_this<RefWalk> {
  public:
@@ -77,6 +81,10 @@ nlohmann::json Commands::status() const {
       {"mount_point", config.mount_point},
       {"state_dir", config.state_dir},
       {"offline", config.offline},
+      {"settings",
+       {{"ref_ttl_seconds", seconds_of(config.ref_ttl)},
+        {"read_deadline_seconds", seconds_of(config.read_deadline)},
+        {"sync_interval_seconds", seconds_of(config.sync_interval)}}},
       {"endpoints", std::move(endpoints)},
       {"store",
        {{"blobs", store.blobs},

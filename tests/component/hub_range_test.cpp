@@ -166,8 +166,9 @@ TEST_F(RangeTest, IgnoredRangeWithoutALengthIsCounted) {
   read({5, 5});
   EXPECT_EQ(last, Code::unreachable) << "short";
   send(data + "x");
-  read({5, 5});
+  const auto sink = read({5, 5});
   EXPECT_EQ(last, Code::unreachable) << "long";
+  EXPECT_LE(sink->bytes.size(), data.size()) << "bytes behind the end are handed on";
 }
 
 TEST_F(RangeTest, ShortBodyKeepsWhatCame) {
@@ -224,6 +225,16 @@ const std::vector<BadAnswer> kBad{
      [](auto& data) { return spoilt(data, "bytes */*"); }},
     {"another start", Code::unreachable,
      [](auto& data) { return spoilt(data, "bytes 11-20/200000"); }},
+    {"a later start, the same end", Code::unreachable,
+     [](auto& data) {
+       return reply(206, {{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 11-19/200000"}},
+                    data.substr(11, 9));
+     }},
+    {"an earlier start, the same end", Code::unreachable,
+     [](auto& data) {
+       return reply(206, {{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 9-19/200000"}},
+                    data.substr(9, 11));
+     }},
     {"another length", Code::unreachable,
      [](auto& data) { return spoilt(data, "bytes 10-29/200000"); }},
     {"another size", Code::corrupt, [](auto& data) { return spoilt(data, "bytes 10-19/200001"); }},

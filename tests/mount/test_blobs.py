@@ -114,6 +114,22 @@ def test_B4_half_here_is_half_here_for_both(common):
     assert common.world.content_bytes(one.etags["a.bin"]) == len(data)
 
 
+def test_B4_st_ino_stays_when_the_blob_is_whole(make):
+    """By its name, in a listing, and by a descriptor from before."""
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add({"model.bin": fresh_bytes(2 * MIB)})
+    path = mount.file(repo, "model.bin")
+    with open(path, "rb") as held:
+        before = os.stat(path).st_ino
+        assert held.read() == repo.content["model.bin"]
+        eventually(lambda: mount.metric("blobs_verified") == 1, 10)
+        assert path.read_bytes() == repo.content["model.bin"]
+        drop_caches()
+        assert os.stat(path).st_ino == os.fstat(held.fileno()).st_ino == before
+        assert [each.inode() for each in os.scandir(mount.repo(repo.id) / "blobs")] == [before]
+
+
 def test_B5_blocks_tell_what_is_here(common):
     """Client contract, rule 13."""
     data = fresh_bytes(8 * MIB)
@@ -190,6 +206,17 @@ def test_B7_wrong_bytes_are_never_served_after_the_check(make):
     assert world.content_bytes(repo.etags["model.bin"]) == 2 * len(data)
 
 
+def test_B7_right_bytes_of_both_kinds_pass(make):
+    """sha256 and git's sha1: nothing right is put aside."""
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add({"model.bin": fresh_bytes(MIB + 1), "config.json": fresh_bytes(600)})
+    for path, data in repo.content.items():
+        assert mount.file(repo, path).read_bytes() == data
+    eventually(lambda: mount.metric("blobs_verified") == 2, 10, "both verdicts")
+    assert mount.metric("blobs_quarantined") == 0
+
+
 def test_B7_small_files_are_checked_too(make):
     world = make.world(git_files="direct")
     mount = make.mount(world)
@@ -233,8 +260,8 @@ def test_B7_bytes_that_rot_on_the_disk_are_not_the_check_s_fault(make):
     os.truncate(stored, MIB)
     mount.remount()
     drop_caches()
-    got = path.read_bytes() if errno_of(os.stat, path) == 0 and errno_of(lambda: path.read_bytes()) == 0 else None
-    assert got in (None, data), "a file that was cut short below was served as if it were whole"
+    assert path.read_bytes() == data, "what was cut short below is not fetched again"
+    assert world.content_bytes(repo.etags["model.bin"]) == 2 * len(data)
 
 
 def test_B8_what_was_read_stays_readable(make):

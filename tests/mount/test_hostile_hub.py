@@ -251,10 +251,11 @@ def test_B2_signed_urls_that_expire(make):
     repo = world.add({"model.bin": data})
     with open(mount.file(repo, "model.bin"), "rb", buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-        for block, status in enumerate((403, 401, 404, 410)):
+        assert os.pread(file.fileno(), BLOCK, 0) == data[:BLOCK]
+        for block, status in enumerate((403, 401, 404, 410), start=1):
             world.hub.settings.expired_status = status
-            assert os.pread(file.fileno(), BLOCK, 2 * block * BLOCK) == data[2 * block * BLOCK:(2 * block + 1) * BLOCK]
             world.hub.expire_urls()
+            assert os.pread(file.fileno(), BLOCK, block * BLOCK) == data[block * BLOCK:(block + 1) * BLOCK], status
         assert file.read() == data
 
 
@@ -297,15 +298,47 @@ def test_B2_F2_a_hub_whose_commit_contradicts(end):
     eventually(lambda: read(mount.file(repo, "model.bin")) == repo.content["model.bin"], 5)
 
 
-def test_F1_a_gated_repository_is_eacces_or_absent(end):
-    """EACCES where it is gated; and open to everybody again when it is opened."""
+def test_F1_a_gated_repository_is_eacces(end):
+    """Its names are known and its bytes are not ours; and they are everybody's when it is opened."""
     world, mount = end
     repo = world.add({"config.json": fresh_bytes(300)}, gated="auto")
     path = mount.file(repo, "config.json")
     code = errno_of(lambda: path.read_bytes())
-    assert code in (errno.EACCES, errno.EIO, errno.ENOENT), errno.errorcode.get(code, code)
+    assert code == errno.EACCES, errno.errorcode.get(code, code)
     healthy(mount)
     world.hub.set_gated(repo.name, False)
+    eventually(lambda: read(path) == repo.content["config.json"], 5)
+
+
+def test_F1_a_forbidden_repository_is_eacces(end):
+    """Nothing is remembered of it."""
+    world, mount = end
+    repo = world.add()
+    with world.hub.faults.add("status", on="api", code=403, error_code="GatedRepo"):
+        assert errno_of(os.stat, mount.repo(repo.id)) == errno.EACCES
+    assert (mount.repo(repo.id) / "refs/main").read_text() == repo.commit
+
+
+def test_F1_a_rate_limited_lookup_is_absent(end):
+    """For longer than a lookup waits: at once, and asked for again when the Hub has time."""
+    world, mount = end
+    repo = world.add()
+    with world.hub.faults.add("rate_limit", on="api", seconds=10, count=1):
+        began = time.monotonic()
+        assert errno_of(os.stat, mount.repo(repo.id)) == errno.ENOENT
+        assert time.monotonic() - began < 3
+    eventually(lambda: exists(mount.repo(repo.id)), 15, "the repository after the window")
+
+
+def test_F2_bytes_that_the_hub_has_lost_are_eio(end):
+    """The file is there; a client that hears ENOENT would believe that it is not."""
+    world, mount = end
+    repo = world.add({"config.json": fresh_bytes(300)})
+    path = mount.file(repo, "config.json")
+    os.stat(path)
+    for code in ("EntryNotFound", "RepoNotFound"):
+        with world.hub.faults.add("status", on=("resolve", "content"), code=404, error_code=code):
+            assert errno_of(lambda: path.read_bytes()) == errno.EIO, code
     eventually(lambda: read(path) == repo.content["config.json"], 5)
 
 

@@ -73,6 +73,19 @@ def test_N3_missing_repository_is_asked_for_again_after_30_seconds(make):
     assert 28 < time.monotonic() - began < 33
 
 
+@pytest.mark.parametrize("error_code", [None, "GatedRepo"])
+def test_N3_a_401_that_wants_another_login_is_not_remembered(make, error_code):
+    """A mirror whose login ran out for a moment hides nothing for 30 s."""
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add()
+    path = mount.repo(repo.id)
+    with world.hub.faults.add("status", on="api", code=401, error_code=error_code):
+        assert errno_of(os.stat, path) == errno.ENOENT
+        assert errno_of(os.stat, path / "refs/main") == errno.ENOENT
+    assert (path / "refs/main").read_text() == repo.commit
+
+
 def test_N4_listing_the_root_shows_what_was_looked_up(make):
     """Client contract, rule 7."""
     world = make.world()
@@ -95,9 +108,10 @@ def test_N4_listing_the_root_shows_what_was_looked_up(make):
 
 
 def test_N4_many_repositories_are_listed_each_once(make):
+    """Their names are long: a kernel of today reads 32 KiB at a time, and there must be several pages."""
     world = make.world()
     mount = make.mount(world)
-    names = {f"models--acme--r{number}" for number in range(300)}
+    names = {f"models--acme--{'r' * 70}{number}" for number in range(700)}
     for name in names:
         world.add(id=name.removeprefix("models--").replace("--", "/"), files={"a": b"a"})
     Together(10, lambda i: [os.stat(mount.point / name) for name in sorted(names)[i::10]]).join()
@@ -184,6 +198,21 @@ def test_N9_side_names_never_reach_the_hub(common):
         for folder in where:
             for name in names:
                 assert errno_of(os.stat, folder / name) == errno.ENOENT, folder / name
+
+
+def test_N9_inside_a_snapshot_they_are_names_like_any_other(make):
+    """While the tree is not complete the Hub is asked for them; and they are listed."""
+    world = make.world(page_size=2)
+    mount = make.mount(world)
+    names = ["a.txt", "b.txt", "poetry.lock", "sub/x.tmp", "sub/y.incomplete", "tmpl.json"]
+    repo = world.add({name: name.encode() for name in names})
+    top = mount.repo(repo.id) / "snapshots" / repo.commit
+    for name in names[2:]:
+        assert (top / name).read_bytes() == name.encode(), name
+    assert errno_of(os.stat, top / "zz.lock") == errno.ENOENT
+    assert len(world.asked(kind="paths-info")) >= 4, "the tree was complete: the test shows nothing"
+    assert sorted(os.listdir(top)) == ["a.txt", "b.txt", "poetry.lock", "sub", "tmpl.json"]
+    assert sorted(os.listdir(top / "sub")) == ["x.tmp", "y.incomplete"]
 
 
 def test_N10_root_blobs_does_not_exist_and_cannot_be_made(common):

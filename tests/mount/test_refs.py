@@ -66,6 +66,14 @@ def test_R2_branches_tags_pull_requests_and_short_commits(common):
     assert set(wanted) <= found
 
 
+def test_R2_a_tag_with_a_slash(common):
+    repo = common.world.add({"a.txt": b"1"})
+    common.hub.add_tag(repo.name, "release/v1")
+    refs = common.mount.repo(repo.id) / "refs"
+    assert (refs / "release/v1").read_text() == repo.commit
+    assert os.listdir(refs / "release") == ["v1"]
+
+
 def test_R2_whole_commit_is_not_a_ref(common):
     """Client contract, rule 4: twelve such misses in one load of T5."""
     repo = common.world.add()
@@ -93,6 +101,13 @@ def test_R3_a_fresh_ref_costs_no_request(common):
     with quiet(common.world, repo):
         for _ in range(20):
             assert path.read_text() == repo.commit
+
+
+def test_R3_F2_the_documented_times(make):
+    """Without a word of the user's; that a setting is heeded show the tests that make it short."""
+    mount = make.mount(make.world())
+    settings = mount.status()["settings"]
+    assert settings["ref_ttl_seconds"] == 60 and settings["read_deadline_seconds"] == 15 * 60
 
 
 def test_R3_an_old_ref_is_served_at_once_and_refreshed_behind(make):
@@ -157,11 +172,12 @@ def test_R4_hub_that_fails_is_a_hub_that_is_away(make):
     assert path.read_text() == repo.commit
     for fault in (dict(name="status", code=503), dict(name="html"), dict(name="status", code=401),
                   dict(name="status", code=404)):
-        with world.hub.faults.add(on="api", **fault):
-            time.sleep(0.3)
+        with world.hub.faults.add(on="api", **fault) as trouble:
+            # A refresh that failed is not tried again at each read: read until the daemon has met this one.
+            eventually(lambda: path.read_text() and trouble.hits, 5, f"the question that meets {fault}")
             for _ in range(3):
-                assert path.read_text() == repo.commit, fault
                 time.sleep(0.05)
+                assert path.read_text() == repo.commit, fault
 
 
 @pytest.mark.parametrize("write", [write_in_place, write_beside, truncate_and_write])
@@ -181,6 +197,32 @@ def test_R5_written_refs_are_asked_for_and_never_read(common, write):
     write(path, moved.commit)
     eventually(lambda: path.read_text() == moved.commit, 5, "the Hub's own new value")
     assert os.listdir(path.parent).count("main") == 1
+
+
+def asking(common, repo, act):
+    """Whether `act` makes the daemon ask the Hub for a ref."""
+    before = len(common.world.asked(kind="info", repo=repo.id))
+    act()
+    return eventually(lambda: len(common.world.asked(kind="info", repo=repo.id)) > before, 5, "the question to the Hub")
+
+
+def write_over(path, text):
+    fd = os.open(path, os.O_WRONLY)
+    os.write(fd, text.encode())
+    os.close(fd)
+
+
+def test_R5_each_way_of_writing_asks_the_hub(common):
+    """Each by itself: truncated by its name, opened and written over, made where the Hub has no such ref."""
+    repo = common.world.add()
+    refs = common.mount.repo(repo.id) / "refs"
+    assert (refs / "main").read_text() == repo.commit
+    asking(common, repo, lambda: os.truncate(refs / "main", 0))
+    asking(common, repo, lambda: write_over(refs / "main", "1" * 40))
+    assert (refs / "main").read_text() == repo.commit
+    assert errno_of(os.stat, refs / "team") == errno.ENOENT
+    asking(common, repo, lambda: write_in_place(refs / "team", "1" * 40))
+    assert errno_of(os.stat, refs / "team") == errno.ENOENT
 
 
 def test_R5_old_value_is_readable_while_a_client_writes(common):

@@ -206,6 +206,24 @@ def test_S5_the_link_follows_the_ref(make):
     assert (link / "a.txt").read_bytes() == b"b"
 
 
+def test_S5_R3_who_holds_a_link_or_a_ref_sees_it_move(make):
+    """Without another lookup of its name."""
+    world = make.world()
+    mount = make.mount(world, "--ref-ttl", "0.2")
+    repo = world.add({"a.txt": b"a"})
+    link = os.open(mount.repo(repo.id) / "snapshots/main", os.O_PATH | os.O_NOFOLLOW)
+    ref = os.open(mount.repo(repo.id) / "refs/main", os.O_RDONLY)
+    try:
+        assert os.readlink("", dir_fd=link) == repo.commit == os.pread(ref, 100, 0).decode()
+        moved = world.push(repo, {"a.txt": b"b"})
+        eventually(lambda: os.readlink("", dir_fd=link) == moved.commit, 5, "the link's new target")
+        again = world.push(moved, {"a.txt": b"c"})
+        eventually(lambda: os.pread(ref, 100, 0).decode() == again.commit, 5, "the ref's new text")
+    finally:
+        os.close(link)
+        os.close(ref)
+
+
 def test_S6_names_that_a_complete_tree_lacks(common):
     repo = common.world.add({"a.txt": b"a", "sub/b.txt": b"b"})
     top = common.mount.repo(repo.id) / "snapshots" / repo.commit
@@ -296,6 +314,21 @@ def test_X1_hub_that_cannot_be_asked_is_not_an_absence(make):
     assert not exists(path)
 
 
+def test_X1_names_beside_a_download_are_no_marks(common):
+    """Names of the kind of N9: nobody's until a client makes them, at every depth."""
+    repo, top = marks(common, {"config.json": b"{}", "sub/a.txt": b"a"})
+    assert stat.S_ISDIR(os.stat(top / "vae").st_mode)
+    for folder in (top, top / "sub", top / "vae"):
+        for name in ("a.lock", "a.tmp", "a.incomplete", "tmpabc", "tmp.json"):
+            path = folder / name
+            assert errno_of(os.stat, path) == errno.ENOENT, path
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            assert entry_modes(path) == (stat.S_IFREG, 0o644), path
+            os.unlink(path)
+            assert errno_of(os.stat, path) == errno.ENOENT, path
+    assert repo.commit
+
+
 def test_X2_a_dot_makes_a_file(common):
     repo, top = marks(common, {"config.json": b"{}"})
     for name, kind in {"vae": stat.S_IFDIR, "vae.json": stat.S_IFREG, "README": stat.S_IFDIR,
@@ -320,6 +353,20 @@ def test_X3_old_clients_make_their_own_marks(common):
         assert os.path.isfile(top / path)
     assert errno_of(os.mkdir, top / "config") in (0, errno.EEXIST)
     assert os.path.isfile(common.mount.file(repo, "config.json")), "a mark hides a file"
+    assert os.listdir(common.mount.repo(repo.id) / "snapshots" / repo.commit) == ["config.json"]
+
+
+@pytest.mark.parametrize("touch", [os.utime, lambda path: os.chmod(path, 0o644), lambda path: os.truncate(path, 0),
+                                   lambda path: open(path, "a").close(), lambda path: path.touch()],
+                         ids=["utime", "chmod", "truncate", "open", "touch"])
+def test_X3_a_synthesised_mark_can_be_touched(common, touch):
+    repo, top = marks(common, {"config.json": b"{}"})
+    path = top / "added_tokens.json"
+    assert entry_modes(path)[0] == stat.S_IFREG
+    with quiet(common.world, repo):
+        touch(path)
+        touch(path)  # the caller's own by now
+        assert entry_modes(path) == (stat.S_IFREG, 0o644) and os.stat(path).st_size == 0
     assert os.listdir(common.mount.repo(repo.id) / "snapshots" / repo.commit) == ["config.json"]
 
 

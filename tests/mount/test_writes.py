@@ -311,6 +311,10 @@ def prepared(common, size=2 * MIB + 77):
     return repo, data, words
 
 
+def listed(folder):
+    return sorted(os.listdir(folder))
+
+
 def test_W4_right_bytes_become_everybody_s_blob(common, make):
     """Client contract, rule 25."""
     repo, data, words = prepared(common)
@@ -319,7 +323,8 @@ def test_W4_right_bytes_become_everybody_s_blob(common, make):
     assert common.mount.file(repo, "model.bin").read_bytes() == data
     assert not common.world.content(repo.etags["model.bin"]), "what a client brought was fetched again"
     side = common.mount.blob(repo, "model.bin").with_name(f"{repo.etags['model.bin']}.0a1b2c3d.incomplete")
-    assert not exists(side)
+    # Only its maker could see it.
+    assert make.child(listed, str(side.parent), user=user).result() == [repo.etags["model.bin"]]
     assert errno_of(os.open, common.mount.blob(repo, "model.bin"), os.O_WRONLY) == errno.EPERM
 
 
@@ -344,6 +349,20 @@ def test_W4_wrong_bytes_are_nobody_s_blob(common, make):
     assert common.mount.file(repo, "model.bin").read_bytes() == data
 
 
+def test_W4_right_bytes_and_more_are_wrong(common):
+    """The blob's own bytes with something behind them; and all but the last."""
+    repo, data, _ = prepared(common)
+    folder = common.mount.repo(repo.id) / "blobs"
+    for text in (data + b"x", data + bytes(MIB), data[:-1]):
+        side = folder / "a.incomplete"
+        side.write_bytes(text)
+        with refuses(errno.EIO):
+            os.rename(side, common.mount.blob(repo, "model.bin"))
+        assert os.stat(side).st_size == len(text), "a refused download is lost"
+        os.unlink(side)
+    assert common.mount.file(repo, "model.bin").read_bytes() == data
+
+
 def test_W4_small_files_too(common, make):
     import random
     seed = fresh_bytes(4).hex()
@@ -358,11 +377,13 @@ def test_W4_small_files_too(common, make):
     assert not common.world.content(repo.etags["config.json"])
 
 
-def test_W4_writing_after_the_rename_changes_nothing(common, make):
-    """A descriptor that is kept open over the rename must not write into everybody's blob."""
+@pytest.mark.parametrize("how", ["write", "truncate"])
+def test_W4_writing_after_the_rename_changes_nothing(common, make, how):
+    """A descriptor that is kept open over the rename must not write into everybody's blob. Each way by itself: a
+    file that is short is noticed, and fetched again."""
     repo, data, words = prepared(common)
 
-    def sly(repo_dir, etag, size, seed):
+    def sly(repo_dir, etag, size, seed, how):
         side = os.path.join(repo_dir, "blobs", etag + ".incomplete")
         fd = os.open(side, os.O_RDWR | os.O_CREAT, 0o644)
         os.write(fd, random.Random(seed).randbytes(size))
@@ -372,9 +393,11 @@ def test_W4_writing_after_the_rename_changes_nothing(common, make):
         except OSError as error:
             return error.errno
         try:
-            os.pwrite(fd, b"evil", 0)
-            os.fsync(fd)
-            os.ftruncate(fd, 3)
+            if how == "write":
+                os.pwrite(fd, b"evil", 0)
+                os.fsync(fd)
+            else:
+                os.ftruncate(fd, 3)
         except OSError:
             pass
         try:
@@ -382,9 +405,10 @@ def test_W4_writing_after_the_rename_changes_nothing(common, make):
         except OSError:
             pass
         return 0
-    assert make.child(sly, words[0], words[2], words[3], words[4]).result() in (0, errno.EPERM, errno.EBUSY, errno.EIO)
+    assert make.child(sly, words[0], words[2], words[3], words[4], how).result() == 0
     assert common.mount.file(repo, "model.bin").read_bytes() == data
     assert make.child(read_again, str(common.mount.blob(repo, "model.bin"))).result() == data[:64].hex()
+    assert not common.world.content(repo.etags["model.bin"]), "the blob was spoilt and fetched again"
 
 
 def read_again(path):
@@ -563,6 +587,28 @@ def test_W7_two_users_do_not_lock_each_other_out(root, common, make):
     assert make.child(try_lock, path, user=ALICE).result() == "taken"
 
 
+def test_W1_W8_a_restart_mixes_nobody_s_files(root, make):
+    mount = make.mount(make.world(), "--allow-other")
+    path = str(mount.point / "two.lock")
+
+    def write(path):
+        with open(path, "w") as file:
+            file.write(f"uid {os.getuid()}")
+
+    def look(path):
+        try:
+            return [open(path).read(), os.stat(path).st_uid]
+        except OSError as error:
+            return [error.errno, os.getuid()]
+    for user in (ALICE, BOB):
+        make.child(write, path, user=user).result()
+    mount.umount()
+    mount.remount()
+    for user in (ALICE, BOB):
+        assert make.child(look, path, user=user).result() == [f"uid {user}", user]
+    assert make.child(look, path).result() == [errno.ENOENT, os.getuid()]
+
+
 @pytest.mark.parametrize("end", ["umount", "kill9"])
 def test_W8_overlay_files_survive(make, end):
     world = make.world()
@@ -580,6 +626,11 @@ def test_W8_overlay_files_survive(make, end):
     os.unlink(mount.point / ".locks/some/where/a.lock")
     del made[mount.point / ".locks/some/where/a.lock"]
     os.rename(mount.point / ".locks/some", mount.point / ".locks/other")
+    # One that takes another's place: the other is gone for good.
+    make_file(path / "trees/old.json", "old")
+    make_file(path / "trees/new.json", "new")
+    os.replace(path / "trees/new.json", path / "trees/old.json")
+    made[path / "trees/old.json"] = "new"
     fd = os.open(path / "blobs/0a.incomplete", os.O_WRONLY | os.O_APPEND)
     os.write(fd, b", and more")
     os.fsync(fd)
@@ -587,8 +638,10 @@ def test_W8_overlay_files_survive(make, end):
     made[path / "blobs/0a.incomplete"] += ", and more"
     getattr(mount, end)()
     mount.remount()
+    assert sorted(os.listdir(path / "trees")) == ["old.json", "x.json"]
     for where, text in made.items():
         assert where.read_text() == text, where
+    assert os.listdir(mount.point / ".locks/other/where") == [], "what was removed is back"
     assert stat.S_IMODE(os.stat(mount.point / "vllm.lock").st_mode) == 0o666
     assert os.path.isdir(mount.point / ".locks/other/where")
     assert not exists(mount.point / ".locks/some")

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "hffs/bytes.h"
 #include "hffs/error.h"
@@ -40,6 +42,22 @@ TEST(Log, ALineIsTheComponentAndTheTextAsItIs) {
   std::filesystem::remove(file);
   EXPECT_THAT(text, testing::MatchesRegex("[^ ]+ info hub models/\\{\\} answered %s \\{0\n"
                                           "[^ ]+ info fs a\\{b\\} is 3\n"));
+}
+
+// The table of docs/SEMANTICS.md, as far as a code stands for one word of it.
+TEST(Codes, ErrnosAreTheDocumentedOnes) {
+  const std::pair<Code, int> kDocumented[] = {
+      {Code::not_found, ENOENT},       {Code::denied, EACCES},
+      {Code::needs_login, EACCES},     {Code::refused, EPERM},
+      {Code::exists, EEXIST},          {Code::not_directory, ENOTDIR},
+      {Code::is_directory, EISDIR},    {Code::not_empty, ENOTEMPTY},
+      {Code::stale, ESTALE},           {Code::cancelled, EINTR},
+      {Code::timed_out, EIO},          {Code::unreachable, EIO},
+      {Code::corrupt, EIO},            {Code::offline, EIO},
+      {Code::no_space, ENOSPC},        {Code::invalid, EINVAL},
+      {Code::unsupported, EOPNOTSUPP}, {Code::io, EIO}};
+  for (const auto& [code, errno_value] : kDocumented)
+    EXPECT_EQ(info(code).errno_value, errno_value) << info(code).name;
 }
 
 TEST(Metrics, TableIsTotal) {

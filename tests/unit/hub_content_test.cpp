@@ -150,6 +150,15 @@ TEST(CheckContent, Table) {
   }
 }
 
+TEST(CheckContent, RangesOfNothing) {
+  for (const char* range : {"bytes */1000", "bytes */*"}) {
+    // Of the first byte, which is where a range that names none would seem to begin.
+    const auto verdict =
+        check_content(kFile, {0, 1}, {206, headers_of({{"Content-Range", range}}), false, true});
+    EXPECT_EQ(verdict.kind, Kind::refused) << range;
+  }
+}
+
 TEST(CheckContent, WithoutACommitNobodyIsBelieved) {
   const ContentAnswer portal{200, headers_of({{"Content-Length", "1000"}}), false, false};
   EXPECT_EQ(check_content(kFile, kAsked, portal).kind, Kind::refused);
@@ -206,17 +215,16 @@ TEST(ReadHead, MissingAndForeign) {
   const CommitId commit = *CommitId::parse(kCommit);
   EXPECT_FALSE(*read_head(head(404, {}, {{"X-Error-Code", "EntryNotFound"}}), commit, "m"));
   EXPECT_FALSE(*read_head(head(404, {{"X-Repo-Commit", kCommit}}), commit, "m"));
-  EXPECT_EQ(read_head(head(404, {}), commit, "m").error().code, Code::not_found)
-      << "a page of anybody's";
-  EXPECT_EQ(read_head(head(404, {{"X-Repo-Commit", std::string(40, '9')}}), commit, "m").error().code,
-            Code::not_found);
-  EXPECT_EQ(read_head(head(401, {}, {{"X-Error-Code", "RepoNotFound"}}), commit, "m").error().code,
-            Code::not_found)
+  const auto refusal_of = [&](const Answer& answer) -> std::optional<Code> {
+    const auto entry = read_head(answer, commit, "m");
+    return entry ? std::nullopt : std::optional(entry.error().code);
+  };
+  EXPECT_EQ(refusal_of(head(404, {})), Code::not_found) << "a page of anybody's";
+  EXPECT_EQ(refusal_of(head(404, {{"X-Repo-Commit", std::string(40, '9')}})), Code::not_found);
+  EXPECT_EQ(refusal_of(head(401, {}, {{"X-Error-Code", "RepoNotFound"}})), Code::not_found)
       << "some mirrors say so of a missing file: no absence to keep";
-  EXPECT_EQ(read_head(head(200, {{"ETag", kSha256}}), commit, "m").error().code, Code::unreachable);
-  EXPECT_EQ(
-      read_head(head(200, {{"X-Repo-Commit", std::string(40, '9')}}), commit, "m").error().code,
-      Code::unreachable);
+  EXPECT_EQ(refusal_of(head(200, {{"ETag", kSha256}})), Code::unreachable);
+  EXPECT_EQ(refusal_of(head(200, {{"X-Repo-Commit", std::string(40, '9')}})), Code::unreachable);
 }
 
 }  // namespace

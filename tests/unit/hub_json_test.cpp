@@ -136,6 +136,19 @@ TEST(Info, Refused) {
     EXPECT_FALSE(parse_repo_info(kRepo, body)) << body;
 }
 
+// In a field that nobody reads: what is built of it would take the memory all the same.
+TEST(Info, WithoutBounds) {
+  const auto with = [](const std::string& more) {
+    return R"({"id":"acme/x","sha":")" + std::string(40, 'c') + R"(","more":)" + more + "}";
+  };
+  EXPECT_TRUE(parse_repo_info(kRepo, with(std::string(20, '[') + std::string(20, ']'))));
+  EXPECT_FALSE(parse_repo_info(kRepo, with(std::string(40, '[') + std::string(40, ']'))));
+  EXPECT_TRUE(parse_repo_info(kRepo, with('"' + std::string(40, '[') + '"'))) << "a text";
+  std::string many = "[0";
+  for (int i = 0; i < 3'000'000; ++i) many += ",0";
+  EXPECT_FALSE(parse_repo_info(kRepo, with(many + "]")));
+}
+
 TEST(Refs, BadOnesAreLeftOut) {
   const std::string commit(40, 'c');
   const auto list = parse_refs(

@@ -50,6 +50,26 @@ TEST_F(TransferTest, ManyWaitersOneFetch) {
   EXPECT_TRUE(blob_->right({0, kSize}));
 }
 
+TEST_F(TransferTest, ABlockThatIsBeingWrittenIsNotFetchedAgain) {
+  blob_->hold = true;
+  start();
+  std::atomic<int> left = 2;
+  const auto ask = [&] {
+    engine_->fetch(blob_, sources_, {0, 1}, {}, [&](Result<void> result) {
+      EXPECT_TRUE(result);
+      --left;
+    });
+  };
+  ask();
+  ASSERT_TRUE(eventually([&] { return blob_->writes == 1; }));
+  ask();
+  std::this_thread::sleep_for(20ms);
+  EXPECT_EQ(left, 2) << "a block is here once it is written";
+  blob_->let_go();
+  ASSERT_TRUE(eventually([&] { return left == 0; }));
+  EXPECT_EQ(origin_.attempts, 1);
+}
+
 TEST_F(TransferTest, ResumesBehindTheLastByte) {
   origin_.plan = [](int attempt, ByteRange) {
     RangeOrigin::Plan plan;
