@@ -155,7 +155,7 @@ struct OriginOptions {
   std::chrono::milliseconds metadata_deadline{8'000};  // whole call, retries included
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds stall_timeout{15'000};  // no byte for this long ends a transfer
-  int connections = 21;  // at most, to one host; a quarter of them is not for ranges: 16 are
+  int connections = 27;  // at most, to one host; a quarter of them is not for ranges: 21 are
   // Tests: the retry and probe pace.
   std::chrono::milliseconds probe_interval{1'000};
 };

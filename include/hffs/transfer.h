@@ -47,7 +47,7 @@ struct TransferOptions {
   // Bytes held between the network and the disk; arriving data is paused beyond it.
   std::uint64_t buffer_bytes = std::uint64_t{32} << 20;
   // Slots: at most what the origin has connections for, or requests would wait there in line.
-  int requests_in_flight = 16;
+  int requests_in_flight = 20;
   std::chrono::milliseconds slot_patience{1'000};
   // Nobody's bytes: at first this many at once, at most three quarters of the slots.
   int least_ahead = 4;

@@ -7,8 +7,8 @@ namespace hffs::transfer {
 namespace {
 
 // What runs out is not counted for the new limit.
-constexpr std::chrono::milliseconds kSettle{250};
-constexpr std::chrono::milliseconds kWindow{750};
+constexpr std::chrono::milliseconds kSettle{150};
+constexpr std::chrono::milliseconds kWindow{750}, kFirstWindow{350};
 constexpr std::chrono::seconds kTryMore{15};
 constexpr double kBetter = 1.1;
 constexpr double kPoor = 0.6;
@@ -17,6 +17,7 @@ constexpr int kPoorWindows = 2;
 }  // namespace
 
 void Pace::set(int limit, Phase phase, Instant now) {
+  if (phase != Phase::growing) young_ = false;
   limit_ = std::clamp(limit, least_, most_);
   phase_ = phase;
   changed_ = now;
@@ -39,7 +40,8 @@ void Pace::tick(Instant now, bool saturated) {
     bytes_ = 0;
     return;
   }
-  if (now - began_ < kWindow) return;
+  // A load is short: at first a doubling shows soon.
+  if (now - began_ < (young_ ? kFirstWindow : kWindow)) return;
   const double seconds = std::chrono::duration<double>(now - began_).count();
   const double rate = static_cast<double>(bytes_) / seconds;
   began_ = now;

@@ -33,6 +33,7 @@ class Pace {
 
   int least_, most_;
   Phase phase_ = Phase::growing;
+  bool young_ = true;       // it has not stopped growing yet
   int limit_;
   int lower_;               // growing: what it was before
   double base_ = 0;         // bytes a second that are to be beaten
