@@ -57,6 +57,15 @@ def pytest_runtest_makereport(item, call):
             report.sections.append((f"log of {mount.point}", tail))
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fuse-features", choices=["all", "5.15"], default="all", help="what the mounts may use")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fuse_features(request):
+    mounted.Mount.features = request.config.getoption("--fuse-features")
+
+
 @pytest.fixture(scope="session")
 def hub():
     with Hub() as made:

@@ -18,13 +18,16 @@ OTHERS = VENVS.parent / "clients"  # what scripts/setup built of the Rust and Ja
 
 class Mount:
     alive = []
+    features = "all"  # the kernel's, that may be used
 
     def __init__(self, hub, *args):
         self.box = Path(tempfile.mkdtemp(prefix="hffs-clients-"))
         self.point, self.state, home = self.box / "mnt", self.box / "state", self.box / "home"
         for folder in (self.point, home):
             folder.mkdir()
-        self._args = [*args, "--endpoint", hub.endpoint, "--log-file", str(self.box / "log")]
+        config = self.box / "config.toml"
+        config.write_text(f'fuse_features = "{self.features}"\n')
+        self._args = [*args, "--config", config, "--endpoint", hub.endpoint, "--log-file", str(self.box / "log")]
         trust = {key: value for key, value in hub.env().items() if key != "HF_ENDPOINT"}
         self._env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": str(home), **trust}
         self._pid = None
@@ -33,7 +36,9 @@ class Mount:
         Mount.alive.append(self)
         done = self._hffs("mount", self.point, "--state-dir", self.state, *self._args)
         assert done.returncode == 0, f"hffs mount failed ({done.returncode}):\n{done.stderr}{self.log()}"
-        self._pid = self.status()["pid"]
+        status = self.status()
+        self._pid = status["pid"]
+        assert self.features == "all" or "fuse_features" in status["mode_reason"], status["mode_reason"]
         return self
 
     def _hffs(self, *words):
