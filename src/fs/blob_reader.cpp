@@ -88,6 +88,9 @@ void BlobReader::close(NodeId node) {
   if (open == open_.end() || --open->second.count > 0) return;
   last = std::move(open->second.blob);
   open_.erase(open);
+  const BlobInfo& info = last->identity();
+  if (info.verified && info.size < options_.backing_from)
+    std::swap(kept_[next_kept_++ % kept_.size()], last);
   lock.unlock();
 }
 

@@ -10,6 +10,7 @@
 // Threads: any. Calls may block on the local disk, never on the network.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <shared_mutex>
 #include <stop_token>
@@ -59,6 +60,10 @@ class BlobReader {
   Metrics& metrics_;
   std::shared_mutex mutex_;
   std::unordered_map<std::uint64_t, Open> open_;  // by node id
+  // Small verified blobs that were closed last: clients open them again and again, and each time it
+  // would cost a look into the index and an open of the file.
+  std::array<std::shared_ptr<Blob>, 256> kept_;
+  std::size_t next_kept_ = 0;
 };
 
 }  // namespace hffs::fs
