@@ -27,15 +27,12 @@ Result<void> Settler::place(const BlobInfo& info, const std::string& from) {
   if (!known_folders_.contains(folder)) {
     if (auto made = parts_.disk.make_directory(folder, 0700); !made) return made;
     known_folders_.insert(folder);
-    unsynced_.insert(parts_.directory.blobs());
-  }
-  if (auto moved = parts_.disk.rename(from, parts_.directory.blob(info.id)); !moved) {
-    known_folders_.erase(folder);
-    return moved;
+    parts_.names.note(parts_.directory.blobs());
   }
   // Where it came from need not be synced: a name that returns there is swept, or nobody's.
-  unsynced_.insert(folder);
-  return {};
+  auto moved = parts_.names.move(from, parts_.directory.blob(info.id), folder);
+  if (!moved) known_folders_.erase(folder);
+  return moved;
 }
 
 void Settler::add(std::shared_ptr<BlobFile> blob, Done<void> done) {
@@ -99,16 +96,13 @@ void Settler::commit() {
     failed->changes.clear();
     failed->why.reset();
   }
-  while (!unsynced_.empty()) {
-    if (auto synced = parts_.disk.sync_directory(*unsynced_.begin()); !synced) {
-      auto failed = failed_.lock();
-      failed->why = std::move(synced.error());
-      // Commits that end meanwhile may have added theirs.
-      std::move(batch_.begin(), batch_.end(), std::back_inserter(failed->changes));
-      batch_.clear();
-      return;
-    }
-    unsynced_.erase(unsynced_.begin());
+  if (auto synced = parts_.names.sync(); !synced) {
+    auto failed = failed_.lock();
+    failed->why = std::move(synced.error());
+    // Commits that end meanwhile may have added theirs.
+    std::move(batch_.begin(), batch_.end(), std::back_inserter(failed->changes));
+    batch_.clear();
+    return;
   }
   for (Change& change : std::exchange(batch_, {})) {
     const BlobInfo& info = change.blob->identity();

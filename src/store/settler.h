@@ -20,6 +20,7 @@
 #include "hffs/guarded.h"
 #include "hffs/telemetry.h"
 #include "index_writer.h"
+#include "moved_names.h"
 #include "open_blobs.h"
 #include "state_dir.h"
 #include "syncer.h"
@@ -31,6 +32,7 @@ class Settler {
   struct Parts {
     Disk& disk;
     const StateDir& directory;
+    MovedNames& names;
     IndexWriter& index;
     OpenBlobs& blobs;
     Syncer& syncer;
@@ -74,7 +76,6 @@ class Settler {
   const Parts parts_;
   std::vector<Change> batch_;
   std::chrono::steady_clock::time_point batch_since_{};
-  std::set<std::string> unsynced_;       // directories with names that are not durable
   std::set<std::string> known_folders_;  // below blobs/
   mutable Guarded<Failed> failed_;
 };

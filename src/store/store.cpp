@@ -69,6 +69,7 @@ class DiskStore final : public Store {
   IncarnationListener listener_;
   IndexWriter index_;
   OpenBlobs blobs_;
+  MovedNames names_;
   Syncer syncer_;
   Verifier verifier_;
   BlockWriter writer_;
@@ -85,9 +86,10 @@ DiskStore::DiskStore(const StoreOptions& options, StateDir directory,
           BlobContext{disk, usage_, std::make_shared<WorkQueue<PendingWrite>>()})),
       index_(*environment_, usage_, metrics),
       blobs_(context_, directory_, *environment_, index_, listener_),
-      syncer_({options.sync_interval, options.sync_bytes, directory_.filling()}, disk, index_),
+      names_(disk),
+      syncer_({options.sync_interval, options.sync_bytes, directory_.filling()}, names_, index_),
       verifier_({options.sync_interval, std::move(recovered.unverified)},
-                {disk, directory_, index_, blobs_, syncer_, listener_, metrics}),
+                {disk, directory_, names_, index_, blobs_, syncer_, listener_, metrics}),
       writer_(options.sync_interval, context_->writes, metrics,
               [this](const std::shared_ptr<BlobFile>& blob, std::uint64_t bytes) {
                 syncer_.note(blob, bytes);

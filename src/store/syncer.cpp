@@ -6,8 +6,8 @@
 
 namespace hffs {
 
-Syncer::Syncer(Options options, Disk& disk, IndexWriter& index)
-    : options_(std::move(options)), disk_(disk), index_(index) {
+Syncer::Syncer(Options options, MovedNames& names, IndexWriter& index)
+    : options_(std::move(options)), names_(names), index_(index) {
   thread_ = start_store_thread("hffs-sync", [this] { run(); });
 }
 
@@ -89,7 +89,7 @@ Result<void> Syncer::sync_and_claim(const Blobs& blobs) {
       outcome = fail(durable);
   }
   if (!fresh.empty()) {
-    if (auto named = disk_.sync_directory(options_.directory); !named) {
+    if (auto named = names_.sync_source(options_.directory); !named) {
       for (BlobFile* blob : fresh) blob->set_fresh_name();
       return named;
     }

@@ -19,6 +19,7 @@
 #include "blob_file.h"
 #include "hffs/error.h"
 #include "index_writer.h"
+#include "moved_names.h"
 
 namespace hffs {
 
@@ -30,7 +31,7 @@ class Syncer {
     std::string directory;  // where the files being filled are
   };
 
-  Syncer(Options options, Disk& disk, IndexWriter& index);
+  Syncer(Options options, MovedNames& names, IndexWriter& index);
   ~Syncer() { stop(); }
   // `bytes` of this blob became readable. Keeps the blob until they are claimed.
   void note(const std::shared_ptr<BlobFile>& blob, std::uint64_t bytes);
@@ -54,7 +55,7 @@ class Syncer {
   void note_outcome(const Result<void>& outcome);
 
   const Options options_;
-  Disk& disk_;
+  MovedNames& names_;
   IndexWriter& index_;
   bool failing_ = false;  // sync thread
 
