@@ -210,7 +210,7 @@ class Mount:
         try:
             if not self.daemon_gone():
                 self.umount()
-        except AssertionError as error:
+        except (AssertionError, subprocess.TimeoutExpired) as error:
             problems.append(str(error))
         finally:
             self.abandon()
