@@ -60,8 +60,8 @@ class FileSystem {
  public:
   static Result<std::unique_ptr<FileSystem>> open(FileSystemOptions options, Catalog& catalog,
                                                   Store& store, TransferEngine& transfer,
-                                                  Prefetcher& prefetcher, Disk& disk, const Clock& clock,
-                                                  Metrics& metrics);
+                                                  Prefetcher& prefetcher, Disk& disk,
+                                                  const Clock& clock, Metrics& metrics);
   virtual ~FileSystem() = default;
 
   virtual void lookup(const Caller& caller, NodeId parent, std::string_view name,

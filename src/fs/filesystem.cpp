@@ -202,8 +202,8 @@ struct statvfs FileSystemImpl::space() {
 
 Result<std::unique_ptr<FileSystem>> FileSystem::open(FileSystemOptions options, Catalog& catalog,
                                                      Store& store, TransferEngine& transfer,
-                                                     Prefetcher& prefetcher, Disk& disk, const Clock& clock,
-                                                     Metrics& metrics) {
+                                                     Prefetcher& prefetcher, Disk& disk,
+                                                     const Clock& clock, Metrics& metrics) {
   auto directory = store.directory("overlay");
   if (!directory) return fail(directory);
   auto overlay =

@@ -155,7 +155,8 @@ std::string group_name(const FileSource& source) {
   return source.repo.text() + '@' + source.commit.hex();
 }
 
-// The file's record, made if need be; nothing where there is nothing to do for it.
+// The file's record, made if need be; nothing where there is nothing to do for it. One of an earlier
+// incarnation goes, so nobody may hold it.
 File* Worker::find(const std::shared_ptr<Blob>& blob) {
   const BlobInfo& info = blob->identity();
   if (auto found = files_.find(info.number); found != files_.end()) {
@@ -177,7 +178,7 @@ File* Worker::find(const std::shared_ptr<Blob>& blob) {
 
 // Between events: forgets files that are whole, and those of which nobody reads any more.
 void Worker::make_room() {
-  if (files_.size() < kMostFiles) return;
+  if (files_.size() < kMostFiles && groups_.size() < kMostFiles) return;
   const Instant now = clock_.now();
   std::erase_if(files_, [&](const auto& item) {
     const File& file = item.second;
@@ -314,9 +315,12 @@ void Worker::fill_snapshot(File& file) {
 }
 
 void Worker::fill(std::uint64_t number, const std::shared_ptr<Group>& group) {
-  auto blob = store_.open_blob(number);
-  if (!blob) return;
-  File* file = find(*blob);
+  // A record that is there stays, whatever its blob has become: callers may hold it.
+  File* file = nullptr;
+  if (const auto found = files_.find(number); found != files_.end())
+    file = &found->second;
+  else if (const auto blob = store_.open_blob(number))
+    file = find(*blob);
   if (file == nullptr) return;
   file->group = group;
   file->plan.fill();

@@ -128,6 +128,17 @@ def test_B2_the_small_files_of_a_snapshot_come_together(lazy):
     assert len(world.content()) == before
 
 
+def test_B4_a_burst_fetches_a_content_once_though_it_has_many_names(lazy):
+    world, mount = lazy
+    same = fresh_bytes(800)
+    repo = world.add({**{f"same/{number}.json": same for number in range(30)}, **small(5)})
+    assert mount.file(repo, "same/0.json").read_bytes() == same
+    eventually(lambda: whole(mount, repo, *repo.sizes), 10, "the small files")
+    for path, data in repo.content.items():
+        assert mount.file(repo, path).read_bytes() == data
+    assert len(world.content()) == 6
+
+
 def test_B2_a_burst_is_bounded_and_goes_on_only_for_who_does(lazy):
     world, mount = lazy
     files = small(150)

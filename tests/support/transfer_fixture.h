@@ -3,6 +3,8 @@
 // The transfer engine with a blob and an origin in memory around it.
 #pragma once
 
+#include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -43,7 +45,24 @@ class TransferTest : public testing::Test {
         [&](Done<void> done) { engine_->fetch(blob_, sources_, range, {}, std::move(done), true); });
   }
 
+  // Blobs of their own, by path, and how many of their readers were served.
+  struct File {
+    std::shared_ptr<MemoryBlob> blob;
+    std::vector<FileSource> sources;
+    std::atomic<int> here = 0, failed = 0;
+  };
+  File& file(const std::string& path) {
+    for (File& each : files_)
+      if (each.sources.front().path == path) return each;
+    File& added = files_.emplace_back();
+    added.blob = std::make_shared<MemoryBlob>(kSize, files_.size());
+    added.sources = sources_;
+    added.sources.front().path = path;
+    return added;
+  }
+
   Metrics metrics_;
+  std::deque<File> files_;  // before what completes into it
   RangeOrigin origin_;
   std::shared_ptr<MemoryBlob> blob_ = std::make_shared<MemoryBlob>(kSize);
   static FileSource source(const std::string& repo) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <deque>
 
 #include "transfer_fixture.h"
 
@@ -22,27 +21,12 @@ constexpr ByteRange kAll{0, kSize};
 
 class TransferAhead : public test::TransferTest {
  protected:
-  struct File {
-    std::shared_ptr<MemoryBlob> blob;
-    std::vector<FileSource> sources;
-    std::atomic<int> here = 0, failed = 0;
-  };
-  File& file(const std::string& path) {
-    for (File& each : files_)
-      if (each.sources.front().path == path) return each;
-    File& added = files_.emplace_back();
-    added.blob = std::make_shared<MemoryBlob>(kSize, files_.size());
-    added.sources = sources_;
-    added.sources.front().path = path;
-    return added;
-  }
   void want(const std::string& path, ByteRange range, bool ahead) {
     File& its = file(path);
     engine_->fetch(
         its.blob, its.sources, range, {},
         [&its](Result<void> result) { ++(result ? its.here : its.failed); }, ahead);
   }
-  std::deque<File> files_;
 };
 
 TransferOptions slots(int count, BlockIndex blocks = 1) {

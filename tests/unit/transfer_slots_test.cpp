@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <deque>
 #include <thread>
 
 #include "transfer_fixture.h"
@@ -22,22 +21,6 @@ constexpr BlockIndex kBlocks = 11;
 
 class TransferSlots : public test::TransferTest {
  protected:
-  struct File {
-    std::shared_ptr<MemoryBlob> blob;
-    std::vector<FileSource> sources;
-    std::atomic<int> here = 0, failed = 0;
-  };
-
-  // A blob of its own, by its path.
-  File& file(const std::string& path) {
-    for (File& each : files_)
-      if (each.sources.front().path == path) return each;
-    File& added = files_.emplace_back();
-    added.blob = std::make_shared<MemoryBlob>(kSize, files_.size());
-    added.sources = sources_;
-    added.sources.front().path = path;
-    return added;
-  }
   // One reader for each of its first blocks.
   void want(const std::string& path, BlockIndex blocks = kBlocks) {
     File& its = file(path);
@@ -52,8 +35,6 @@ class TransferSlots : public test::TransferTest {
     const auto served = origin_.served();
     return std::count(served.begin(), served.end(), path);
   }
-
-  std::deque<File> files_;
 };
 
 // Requests of one block, so that there are many.
