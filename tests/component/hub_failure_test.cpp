@@ -8,10 +8,28 @@ namespace {
 using namespace test;
 using std::chrono::milliseconds;
 
-int free_port() {
-  HttpServer once;
-  return once.port();
-}
+// A port on which nobody listens, and which nobody else is given: a server of ours may take it.
+class ClosedPort {
+ public:
+  ClosedPort() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const int yes = 1;
+    ::setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(socket_, reinterpret_cast<sockaddr*>(&address), size) != 0) std::abort();
+    ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+  }
+  ClosedPort(const ClosedPort&) = delete;
+  ~ClosedPort() { ::close(socket_); }
+  operator int() const { return port_; }
+
+ private:
+  int socket_ = -1;
+  int port_ = 0;
+};
 
 bool eventually(const std::function<bool()>& holds, milliseconds limit = milliseconds(5'000)) {
   for (auto end = std::chrono::steady_clock::now() + limit; std::chrono::steady_clock::now() < end;
@@ -21,7 +39,7 @@ bool eventually(const std::function<bool()>& holds, milliseconds limit = millise
 }
 
 TEST_F(HubTest, DownEndpointFailsAtOnceAndComesBack) {
-  const int port = free_port();
+  const ClosedPort port;
   open([&](OriginOptions& options) {
     options.endpoints = {"http://127.0.0.1:" + std::to_string(port)};
     options.probe_interval = milliseconds(100);
@@ -29,8 +47,7 @@ TEST_F(HubTest, DownEndpointFailsAtOnceAndComesBack) {
   EXPECT_LT(seconds_of([&] { EXPECT_EQ(revision().error().code, Code::unreachable); }), 5);
   EXPECT_FALSE(hub->health().at(0).up);
   EXPECT_NE(hub->health().at(0).last_error, "");
-  for (int i = 0; i < 20; ++i)
-    EXPECT_LT(seconds_of([&] { EXPECT_EQ(revision().error().code, Code::unreachable); }), 0.05);
+  EXPECT_LT(usual_seconds_of([&] { EXPECT_EQ(revision().error().code, Code::unreachable); }), 0.05);
   HttpServer back([](const HttpRequest&) { return reply(200, {}, info_json()); }, port);
   EXPECT_TRUE(eventually([&] { return revision().has_value(); }));
   EXPECT_TRUE(hub->health().at(0).up);
@@ -44,22 +61,21 @@ TEST_F(HubTest, SilentEndpointIsDownAfterTheFirstDeadline) {
   });
   server.script([](const HttpRequest&) { return HttpReply{"", HttpReply::End::hang}; });
   const double first = seconds_of([&] { EXPECT_FALSE(revision()); });
-  EXPECT_LT(first, 1.5);
-  for (int i = 0; i < 10; ++i)
-    EXPECT_LT(seconds_of([&] { EXPECT_EQ(revision().error().code, Code::unreachable); }), 0.05);
+  EXPECT_LT(first, 2.5);
+  EXPECT_LT(usual_seconds_of([&] { EXPECT_EQ(revision().error().code, Code::unreachable); }), 0.05);
   server.script([](const HttpRequest&) { return reply(200, {}, info_json()); });
   server.release();
   EXPECT_TRUE(eventually([&] { return revision().has_value(); }));
 }
 
 TEST_F(HubTest, DeadlineCoversRetries) {
-  open([](OriginOptions& options) { options.metadata_deadline = milliseconds(500); });
+  open([](OriginOptions& options) { options.metadata_deadline = milliseconds(1'500); });
   server.script([](const HttpRequest&) {
     HttpReply answer = reply(200, {{"Content-Length", "1000"}}, "{");  // goes on for ever
     answer.end = HttpReply::End::hang;
     return answer;
   });
-  EXPECT_LT(seconds_of([&] { EXPECT_EQ(revision().error().code, Code::timed_out); }), 1.2);
+  EXPECT_LT(seconds_of([&] { EXPECT_EQ(revision().error().code, Code::timed_out); }), 4);
   EXPECT_TRUE(hub->health().at(0).up) << "it does answer";
 }
 
@@ -136,7 +152,7 @@ TEST_F(HubTest, SecondEndpointAnswersForTheFirst) {
         Trouble{"reset", {"", HttpReply::End::reset}},
         Trouble{"silent", {"", HttpReply::End::hang}}}) {
     open(two);
-    server.script([&](const HttpRequest&) { return trouble.reply; });
+    server.script([answer = trouble.reply](const HttpRequest&) { return answer; });
     EXPECT_TRUE(revision()) << trouble.name;
     second.clear_requests();
     EXPECT_TRUE(revision()) << trouble.name;
@@ -155,7 +171,7 @@ TEST_F(HubTest, FirstEndpointsNoIsAnAnswer) {
 }
 
 TEST_F(HubTest, DownFirstEndpointIsProbedBehind) {
-  const int port = free_port();
+  const ClosedPort port;
   HttpServer second([](const HttpRequest&) { return reply(200, {}, info_json()); });
   open([&](OriginOptions& options) {
     options.endpoints = {"http://127.0.0.1:" + std::to_string(port), second.url()};
@@ -175,7 +191,7 @@ TEST_F(HubTest, DownFirstEndpointIsProbedBehind) {
 }
 
 TEST_F(HubTest, RangesOfADownEndpointAreTriedAllTheSame) {
-  const int port = free_port();
+  const ClosedPort port;
   open([&](OriginOptions& options) {
     options.endpoints = {"http://127.0.0.1:" + std::to_string(port)};
   });
@@ -207,7 +223,7 @@ TEST_F(HubTest, RangesGoToTheNextEndpointAsLongAsNothingCame) {
         reply(206, {{"X-Repo-Commit", std::string(40, '9')}, {"Content-Range", range}}, "xxxxx"),
         reply(302, {{"Location", "http://127.0.0.1:9/x"}, {"X-Repo-Commit", kCommit}}),
         HttpReply{"", HttpReply::End::reset}}) {
-    server.script([&](const HttpRequest&) { return bad; });
+    server.script([bad](const HttpRequest&) { return bad; });
     const auto sink = std::make_shared<Heard>();
     fetch(sink, {0, 5}, 10);
     EXPECT_EQ(sink->end(), std::nullopt) << bad.bytes.substr(0, 40);

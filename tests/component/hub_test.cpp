@@ -2,15 +2,36 @@
 // Metadata calls on a scripted server: what is sent, what is believed.
 #include "hub_fixture.h"
 
+#include <future>
+
 namespace hffs {
 namespace {
 
 using namespace test;
 
-// No time for a third round: what fails fails sooner.
-void impatient(OriginOptions& options) {
-  options.metadata_deadline = std::chrono::milliseconds(500);
-}
+// Asks for as many repos as there are answers, all at once, so that the waits between tries pass
+// but once; the server tells them apart by their names.
+class ManyAnswersTest : public HubTest {
+ protected:
+  using Answer = std::function<HttpReply(const HttpRequest&)>;
+
+  std::vector<Result<RepoInfo>> ask(std::vector<Answer> answers) {
+    const std::size_t count = answers.size();
+    server.script([answers = std::move(answers)](const HttpRequest& request) {
+      const std::string mark = "/case";
+      return answers.at(std::stoul(request.target.substr(request.target.find(mark) + mark.size())))(
+          request);
+    });
+    std::vector<std::future<Result<RepoInfo>>> asked;
+    for (std::size_t i = 0; i < count; ++i)
+      asked.push_back(std::async(std::launch::async, [this, i] {
+        return revision("main", repo("acme/case" + std::to_string(i)));
+      }));
+    std::vector<Result<RepoInfo>> results;
+    for (auto& each : asked) results.push_back(each.get());
+    return results;
+  }
+};
 
 TEST_F(HubTest, RevisionSendsAndReadsWhatTheHubSpeaks) {
   open([](OriginOptions& options) {
@@ -125,10 +146,12 @@ TEST_F(HubTest, RepeatedCursorEndsTheListing) {
 }
 
 TEST_F(HubTest, NextPageOfAnotherListingIsAnError) {
-  open(impatient);
+  open([](OriginOptions& options) {
+    options.metadata_deadline = std::chrono::milliseconds(900);  // no time for a third try
+  });
   for (const std::string link : {"<nonsense>", "</api/models/a/b/tree/main?cursor=x>",
                                  "<http://169.254.1.1/>", "<file:///etc/passwd>"}) {
-    server.script([&](const HttpRequest&) {
+    server.script([link](const HttpRequest&) {
       return reply(200, {{"Link", link + "; rel=\"next\""}}, "[" + file_json("a.txt") + "]");
     });
     const auto page = tree();
@@ -268,17 +291,20 @@ TEST_F(HubTest, TokenDoesNotReturnWithADetour) {
   EXPECT_EQ(server.requests().at(1).header("authorization"), "");
 }
 
-TEST_F(HubTest, RedirectsThatLeadNowhere) {
-  open(impatient);
-  for (const std::string location :
-       {"", "//", "gopher://x/", "file:///etc/passwd", "http://user:word@127.0.0.1/x", "SELF"}) {
-    server.script([&](const HttpRequest& request) {
+TEST_F(ManyAnswersTest, RedirectsThatLeadNowhere) {
+  open();
+  const std::vector<std::string> locations = {
+      "", "//", "gopher://x/", "file:///etc/passwd", "http://user:word@127.0.0.1/x", "SELF"};
+  std::vector<Answer> answers;
+  for (const std::string& location : locations)
+    answers.push_back([location](const HttpRequest& request) {
       return reply(307, {{"Location", location == "SELF" ? request.target : location}});
     });
-    const auto info = revision();
-    ASSERT_FALSE(info) << location;
-    EXPECT_EQ(info.error().code, Code::unreachable) << location;
-    EXPECT_EQ(info.error().message.find("word"), std::string::npos);
+  const auto infos = ask(answers);
+  for (std::size_t i = 0; i < locations.size(); ++i) {
+    ASSERT_FALSE(infos[i]) << locations[i];
+    EXPECT_EQ(infos[i].error().code, Code::unreachable) << locations[i];
+    EXPECT_EQ(infos[i].error().message.find("word"), std::string::npos);
   }
 }
 
@@ -307,21 +333,22 @@ TEST_F(HubTest, MirrorsThatNameTheHubAreAskedThemselves) {
 
 // --- answers that are none
 
-TEST_F(HubTest, NonsenseIsAnError) {
-  open(impatient);
-  const std::string upper(40, 'A');
-  for (const std::string& body :
-       {std::string("<html>portal</html>"), std::string(R"({"sha": "tru)"), std::string(),
-        std::string("null"), std::string("[]"), std::string("{}"), std::string("7"),
-        std::string("\"x\""), std::string(100'000, '['), std::string(R"({"id": 7, "sha": 7})"),
-        std::string(R"({"id":"../../x","sha":"../../x"})"), info_json(kCommit, "../../x"),
-        info_json(upper), std::string(R"({"id":"acme/x","sha":null})")}) {
-    server.script([&](const HttpRequest&) { return reply(200, {}, body); });
-    const auto info = revision();
-    ASSERT_FALSE(info) << body.substr(0, 60);
-    EXPECT_EQ(info.error().code, Code::unreachable) << body.substr(0, 60);
+TEST_F(ManyAnswersTest, NonsenseIsAnError) {
+  open();
+  const std::vector<std::string> bodies = {
+      "<html>portal</html>", R"({"sha": "tru)", "", "null", "[]", "{}", "7", "\"x\"",
+      std::string(100'000, '['), R"({"id": 7, "sha": 7})", R"({"id":"../../x","sha":"../../x"})",
+      info_json(kCommit, "../../x"), info_json(std::string(40, 'A')),
+      R"({"id":"acme/x","sha":null})"};
+  std::vector<Answer> answers;
+  for (const std::string& body : bodies)
+    answers.push_back([body](const HttpRequest&) { return reply(200, {}, body); });
+  const auto infos = ask(answers);
+  for (std::size_t i = 0; i < bodies.size(); ++i) {
+    ASSERT_FALSE(infos[i]) << bodies[i].substr(0, 60);
+    EXPECT_EQ(infos[i].error().code, Code::unreachable) << bodies[i].substr(0, 60);
   }
-  EXPECT_EQ(count(Metric::requests_failed), 14);
+  EXPECT_EQ(count(Metric::requests_failed), static_cast<int>(bodies.size()));
 }
 
 TEST_F(HubTest, OneNonsenseAnswerIsAskedAgain) {
