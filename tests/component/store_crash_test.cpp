@@ -109,9 +109,7 @@ class CrashTest : public StoreTest {
         ASSERT_TRUE(count) << count.error().message;
         ++claimed_;
         if (right) {
-          ASSERT_TRUE(
-              std::equal(bytes.begin(), bytes.end(),
-                         known.contents[i].begin() + static_cast<std::ptrdiff_t>(range.offset)))
+          ASSERT_TRUE(is_part(bytes, known.contents[i], range.offset))
               << "blob " << i << " block " << block;
         }
       }

@@ -22,7 +22,7 @@ TEST_F(FaultTest, ReadsAreServedFromMemoryWhileTheDiskIsFull) {
   EXPECT_TRUE(filling->readable({0, 3 * kBlockSize}));
   Bytes some(2 * kBlockSize);
   ASSERT_EQ(filling->read(kBlockSize / 2, some).value_or(0), some.size());
-  EXPECT_TRUE(std::equal(some.begin(), some.end(), bytes.begin() + kBlockSize / 2));
+  EXPECT_TRUE(is_part(some, bytes, kBlockSize / 2));
   EXPECT_EQ(filling->missing({0, 5 * kBlockSize}), (std::vector<BlockRun>{{3, 2}}));
   EXPECT_EQ(row_of(*store_, number)->bytes_here(), 0u);
   // The oldest make room; memory stays bounded. The last ones, a short block among them, are there.

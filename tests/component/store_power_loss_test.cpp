@@ -73,9 +73,8 @@ class PowerLossTest : public StoreTest {
         if (!row->verified && !row->claimed.test(block)) continue;
         const ByteRange range = bytes_of(block, row->size);
         ASSERT_GE(file->second.size(), range.end()) << path << " block " << block;
-        ASSERT_TRUE(std::equal(right.begin() + static_cast<std::ptrdiff_t>(range.offset),
-                               right.begin() + static_cast<std::ptrdiff_t>(range.end()),
-                               file->second.begin() + static_cast<std::ptrdiff_t>(range.offset)))
+        ASSERT_TRUE(is_part(std::span(file->second).subspan(range.offset, range.size), right,
+                            range.offset))
             << path << " block " << block << " is claimed and not durable";
         ++claims_;
       }
@@ -127,9 +126,7 @@ class PowerLossTest : public StoreTest {
         Bytes bytes(range.size);
         const auto count = (*opened)->read(range.offset, bytes);
         ASSERT_TRUE(count) << count.error().message;
-        ASSERT_TRUE(std::equal(bytes.begin(), bytes.end(),
-                               right.begin() + static_cast<std::ptrdiff_t>(range.offset)))
-            << number << " block " << block;
+        ASSERT_TRUE(is_part(bytes, right, range.offset)) << number << " block " << block;
       }
     }
   }
@@ -196,9 +193,14 @@ TEST_F(PowerLossTest, WhatIsClaimedSurvives) {
   EXPECT_GT(claims_, 200u);
   close();
   if (HasFailure()) return;
-  for (const Moment& moment : moments_) {
-    ASSERT_NO_FATAL_FAILURE(replay(moment, moment.least));
-    ASSERT_NO_FATAL_FAILURE(replay(moment, moment.most));
+#ifdef __SANITIZE_THREAD__
+  constexpr std::size_t step_of_replay = 4;  // one thread does it: what threads race for is above
+#else
+  constexpr std::size_t step_of_replay = 1;
+#endif
+  for (std::size_t i = 0; i < moments_.size(); i += step_of_replay) {
+    ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].least));
+    ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].most));
   }
   RecordProperty("moments", static_cast<int>(moments_.size()));
 }

@@ -66,7 +66,7 @@ TEST_F(FillTest, OutOfOrderWithHolesAndTwice) {
   EXPECT_FALSE(filling->readable({kBlockSize, kBlockSize + 1}));
   Bytes part(20);
   EXPECT_EQ(*filling->read(3 * kBlockSize, part), 17u);  // clipped
-  EXPECT_TRUE(std::equal(part.begin(), part.begin() + 17, bytes.begin() + 3 * kBlockSize));
+  EXPECT_TRUE(is_part(std::span(part).first(17), bytes, 3 * kBlockSize));
   EXPECT_EQ(filling->read(0, part).error().code, Code::corrupt);
   EXPECT_EQ(*filling->read(kOdd, part), 0u);
   EXPECT_EQ(store_->blob(number)->bytes_here, kBlockSize + 17);
@@ -98,7 +98,7 @@ TEST_F(FillTest, FromManyThreads) {
           ASSERT_TRUE((*opened)->readable(bytes_of(block, bytes.size())));
           Bytes back(bytes_of(block, bytes.size()).size);
           ASSERT_TRUE((*opened)->read(block * kBlockSize, back));
-          ASSERT_TRUE(std::equal(back.begin(), back.end(), bytes.begin() + block * kBlockSize));
+          ASSERT_TRUE(is_part(back, bytes, block * kBlockSize));
         }
       });
   }

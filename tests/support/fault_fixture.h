@@ -51,7 +51,7 @@ class FaultTest : public StoreTest {
         // What can be read is right, at any time.
         Bytes some(std::min<std::uint64_t>(bytes.size(), 4'096));
         if (const auto count = (*opened)->read(0, some); count) {
-          EXPECT_TRUE(std::equal(some.begin(), some.end(), bytes.begin()));
+          EXPECT_TRUE(is_part(some, bytes, 0));
         }
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
