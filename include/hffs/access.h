@@ -5,11 +5,12 @@
 // needs the Hub completes later, on the network thread.
 //
 // Today the daemon fetches public content with its own credentials, and everybody who can reach the
-// mount may see what it can see: the verdict is always "allow".
+// mount may see what it can see: everybody passes.
 #pragma once
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <memory>
 
 #include "hffs/error.h"
@@ -24,12 +25,19 @@ struct Caller {
   pid_t pid = 0;
 };
 
+// The caller may see the repository.
+struct Pass {
+  // For so long nobody needs to be asked about, whoever it is: the repository is public. 0: the next
+  // caller may get another answer.
+  std::chrono::milliseconds for_everybody{0};
+};
+
 class AccessControl {
  public:
   virtual ~AccessControl() = default;
-  // Success: the caller may see the repository. not_found: for this caller it does not exist.
-  // denied: it exists, and the caller may not read it (gated).
-  virtual void decide(const Caller& caller, const RepoId& repo, Done<void> done) = 0;
+  // not_found: for this caller the repository does not exist. denied: it exists, and the caller may
+  // not read it (gated).
+  virtual void decide(const Caller& caller, const RepoId& repo, Done<Pass> done) = 0;
 };
 
 std::unique_ptr<AccessControl> allow_everybody();

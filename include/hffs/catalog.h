@@ -41,7 +41,7 @@ enum class NodeKind : std::uint8_t {
   no_exist = 5,     // repo number
   trees = 6,        // repo number: a directory for clients' own files
   ref = 7,          // ref number: a file, or a directory of nested refs
-  revision = 8,     // ref number: the symlink snapshots/REV
+  revision = 8,     // commit number: the symlink snapshots/REV, another node for another target
   tree = 9,         // commit number, position: position 0 is the snapshot itself
   no_exist_dir = 10,  // commit number, position: a directory of the tree, seen below .no_exist
   absent_file = 11,   // hash of commit and path: known not to be in the tree

@@ -6,7 +6,10 @@ namespace {
 
 class AllowEverybody final : public AccessControl {
  public:
-  void decide(const Caller&, const RepoId&, Done<void> done) override { done({}); }
+  // As long as the kernel's own file systems usually believe a name.
+  void decide(const Caller&, const RepoId&, Done<Pass> done) override {
+    done(Pass{.for_everybody = std::chrono::seconds(1)});
+  }
 };
 
 }  // namespace

@@ -38,13 +38,12 @@ Result<Entry> CatalogImpl::attributes(NodeId node) {
     case NodeKind::trees: {
       const auto repo = repo_row(static_cast<RepoNumber>(node.payload()));
       if (!repo) return unknown(node);
-      const bool gate = node.kind() == NodeKind::repo;
       return Entry{node, attr_of(node, FileKind::directory, 0, repo->first_seen),
-                   gate ? kNever : kImmutable, kImmutable};
+                   kImmutable, kImmutable};
     }
     case NodeKind::ref:
-    case NodeKind::revision:
       return ref_attributes(node);
+    case NodeKind::revision:
     case NodeKind::tree:
     case NodeKind::no_exist_dir:
       return tree_attributes(node);
@@ -84,9 +83,9 @@ Result<Entry> CatalogImpl::ref_attributes(NodeId node) {
   std::optional<CommitRow> commit;
   store_.read([&](const ReadTxn& txn) { commit = load_commit(txn, ref->commit); });
   if (!commit) return fail(Code::not_found, "refs/{} is gone from the Hub", ref->revision);
-  const FileKind kind = node.kind() == NodeKind::revision ? FileKind::symlink : FileKind::regular;
   // A move must be seen at the next open.
-  return Entry{node, attr_of(node, kind, commit->id.hex().size(), ref->changed), kNever, kNever};
+  return Entry{node, attr_of(node, FileKind::regular, commit->id.hex().size(), ref->changed),
+               kNever, kNever};
 }
 
 Result<Entry> CatalogImpl::tree_attributes(NodeId node) {
@@ -99,6 +98,10 @@ Result<Entry> CatalogImpl::tree_attributes(NodeId node) {
     if (position != 0) row = load_entry(txn, number, position);
   });
   if (!commit || (position != 0 && !row)) return unknown(node);
+  // Another target is another node, which the next lookup of the name finds.
+  if (node.kind() == NodeKind::revision)
+    return Entry{node, attr_of(node, FileKind::symlink, commit->id.hex().size(), commit->time),
+                 kNever, kImmutable};
   const bool file = row && row->kind == TreeEntry::Kind::file;
   const std::uint64_t size = file ? pointer_size(row->depth, row->hex_length) : 0;
   const FileKind kind = file ? FileKind::symlink : FileKind::directory;
@@ -130,8 +133,14 @@ Result<std::string> CatalogImpl::read_link(NodeId node) {
       if (node == NodeId::of(FixedNode::hub_link)) return ".";
       if (node == NodeId::of(FixedNode::control_link)) return options_.control_socket;
       break;
-    case NodeKind::revision:
-      return read_text(NodeId::of(NodeKind::ref, node.payload()));
+    case NodeKind::revision: {
+      std::optional<CommitRow> commit;
+      store_.read([&](const ReadTxn& txn) {
+        commit = load_commit(txn, static_cast<CommitNumber>(node.commit()));
+      });
+      if (!commit) return unknown(node);
+      return commit->id.hex();
+    }
     case NodeKind::tree: {
       std::optional<EntryRow> row;
       store_.read([&](const ReadTxn& txn) {

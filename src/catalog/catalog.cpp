@@ -91,9 +91,9 @@ std::optional<RepoId> CatalogImpl::repo_of(NodeId node) {
         number = static_cast<RepoNumber>(node.payload());
         break;
       case NodeKind::ref:
-      case NodeKind::revision:
         if (const auto ref = load_ref(txn, node.payload())) number = ref->repo;
         break;
+      case NodeKind::revision:
       case NodeKind::tree:
       case NodeKind::no_exist_dir:
         if (const auto commit = load_commit(txn, static_cast<CommitNumber>(node.commit())))

@@ -131,8 +131,8 @@ void CatalogImpl::list(const Caller& caller, NodeId directory, std::uint64_t coo
     done(self->list_now(directory, cookie, most));
   };
   auto gated = [self = shared_from_this(), directory,
-                answer = std::move(answer)](Result<void> verdict) mutable {
-    if (!verdict) return answer(fail(verdict));
+                answer = std::move(answer)](Result<Pass> pass) mutable {
+    if (!pass) return answer(fail(pass));
     if (directory.kind() != NodeKind::tree) return answer({});
     self->trees_->complete(static_cast<CommitNumber>(directory.commit()), std::move(answer));
   };

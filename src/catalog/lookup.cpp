@@ -59,13 +59,15 @@ void CatalogImpl::lookup_root(const Caller& caller, std::string_view name, Done<
   }
   const auto id = RepoId::parse_layout(name);
   if (!id) return done(no_such(name));
-  // The gate: entry timeout 0, so that every path walk through a repository asks here.
+  // The gate: every path walk through a repository asks here, unless everybody may pass for a while.
   auto pass_gate = [self = shared_from_this(), caller, id = *id](RepoNumber number,
                                                                  Done<Entry> answer) {
     self->access_.decide(caller, id,
-                         [self, number, answer = std::move(answer)](Result<void> verdict) mutable {
-                           if (!verdict) return answer(fail(verdict));
-                           answer(self->attributes(NodeId::of(NodeKind::repo, number)));
+                         [self, number, answer = std::move(answer)](Result<Pass> pass) mutable {
+                           if (!pass) return answer(fail(pass));
+                           auto entry = self->attributes(NodeId::of(NodeKind::repo, number));
+                           if (entry) entry->entry_ttl = pass->for_everybody;
+                           answer(std::move(entry));
                          });
   };
   std::optional<RepoNumber> known;
@@ -135,14 +137,14 @@ void CatalogImpl::lookup_snapshot(NodeId parent, std::string_view name, Done<Ent
   const auto revision = parse_revision(name);
   const auto repo = repo_row(number);
   if (!revision || is_side_name(name) || !repo) return done(no_such(name));
-  auto as_link = [self = shared_from_this()](std::uint64_t ref) {
-    return self->attributes(NodeId::of(NodeKind::revision, ref));
+  auto as_link = [self = shared_from_this()](const RefRow& ref) {
+    return self->attributes(NodeId::in_commit(NodeKind::revision, ref.commit, 0));
   };
   std::optional<RefRow> row;
   store_.read([&](const ReadTxn& txn) { row = load_ref(txn, number, *revision); });
   if (row && row->commit != 0) {
     resolver_->refresh(*repo, *revision, false);
-    return done(as_link(row->number));
+    return done(as_link(*row));
   }
   if (row && row->directory) return done(no_such(name));
   resolver_->resolve(
@@ -150,7 +152,7 @@ void CatalogImpl::lookup_snapshot(NodeId parent, std::string_view name, Done<Ent
       [as_link, revision = *revision, done = std::move(done)](Result<Resolution> answer) mutable {
         if (!answer) return done(fail(answer));
         if (!answer->ref) return done(no_such(revision));
-        done(as_link(answer->ref->number));
+        done(as_link(*answer->ref));
       });
 }
 

@@ -69,6 +69,7 @@ void init(void* userdata, fuse_conn_info* connection) {
   // Its readers wait where no signal reaches them.
   ::fuse_unset_feature_flag(connection, FUSE_CAP_ASYNC_DIO);
   ::fuse_set_feature_flag(connection, FUSE_CAP_PARALLEL_DIROPS);
+  ::fuse_set_feature_flag(connection, FUSE_CAP_CACHE_SYMLINKS);  // a node's target never changes
   connection->max_readahead = std::min(connection->max_readahead, kMostReadAhead);
   connection->max_background = kMostBackground;
   connection->congestion_threshold = kMostBackground;

@@ -124,6 +124,38 @@ TEST_F(CatalogTest, FirstUseCostsTwoCallsAndThenNone) {
   EXPECT_EQ(origin_.total(), 2);
 }
 
+// One user who may come in, one who may not, and how long a pass is good for whoever comes.
+class Doorkeeper final : public AccessControl {
+ public:
+  static constexpr uid_t kAllowed = 1;
+  explicit Doorkeeper(std::chrono::milliseconds for_everybody) : for_everybody_(for_everybody) {}
+  void decide(const Caller& caller, const RepoId&, Done<Pass> done) override {
+    if (caller.uid != kAllowed) return done(fail(Code::not_found, "not for you"));
+    done(Pass{for_everybody_});
+  }
+
+ private:
+  std::chrono::milliseconds for_everybody_;
+};
+
+TEST_F(CatalogTest, TheKernelAsksAtTheGateUnlessEverybodyMayPass) {
+  for (const auto passes : {std::chrono::milliseconds(0), std::chrono::milliseconds(700)}) {
+    close();
+    access_ = std::make_unique<Doorkeeper>(passes);
+    open();
+    const auto ask = [&](uid_t user) {
+      return wait_for<Entry>([&](Done<Entry> done) {
+        catalog_->lookup(Caller{.uid = user}, kRootNode, "models--acme--tiny", std::move(done));
+      });
+    };
+    const auto repo = ask(Doorkeeper::kAllowed);
+    ASSERT_TRUE(repo);
+    EXPECT_EQ(repo->entry_ttl, passes);
+    EXPECT_TRUE(absent(ask(2)));
+    EXPECT_GT(lookup(repo->node, "snapshots")->entry_ttl, std::chrono::minutes(1));
+  }
+}
+
 TEST_F(CatalogTest, IdsAndContentSurviveAReopenWithoutACall) {
   const auto before = walk("models--acme--tiny/snapshots/" + kCommitA + "/sub/deep");
   const auto ref = walk("models--acme--tiny/refs/main");
