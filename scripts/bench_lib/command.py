@@ -41,6 +41,8 @@ def options():
     parser.add_argument("--list", action="store_true", help="say what is measured, and stop")
     parser.add_argument("--quick", action="store_true", help="small files, two rounds: to see that all of it runs")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each case (default: 15 warm, 5 cold)")
+    parser.add_argument("--fuse-features", metavar="VERSION", choices=["5.15"],
+                        help="all mounts use nothing newer of FUSE than this version of Linux has (5.15)")
     parser.add_argument("--out", type=Path, metavar="DIR", default=BUILD / "bench",
                         help="where results.json, results.md and the plots go (default: build/bench)")
     parser.add_argument("--work", type=Path, metavar="DIR",
@@ -92,7 +94,7 @@ def main():
     work = os.environ.get(machine.INSIDE)
     if work:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        return run(found, Path(work), stage.Stage)
+        return run(found, stage.Stage(Path(work), found.quick, found.rounds, masked.config_of(found.fuse_features)))
     prepare(found)
     work = work_folder(found.work)
     try:
@@ -115,9 +117,9 @@ def prepare(found):
         sys.exit(f"bench: {hffs} is not there: build it, or name it in HFFS")
 
 
-def run(found, work, make_stage):
-    about = machine.describe(ROOT, os.environ["HFFS"], work) | {"quick": found.quick}
-    results, stage = [], make_stage(work, found.quick, found.rounds)
+def run(found, stage):
+    about = machine.describe(ROOT, os.environ["HFFS"], stage.work) | {"quick": found.quick}
+    results = []
     try:
         for name in found.only or harness.MEASURES:
             which = harness.MEASURES[name]

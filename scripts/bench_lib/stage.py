@@ -27,7 +27,8 @@ WARM_ROUNDS, COLD_ROUNDS, QUICK_ROUNDS = 15, 5, 2
 
 
 class Stage:
-    def __init__(self, work, quick=False, rounds=None):
+    def __init__(self, work, quick=False, rounds=None, config=None):
+        self._config = config  # of mounts that bring none
         self.work, self.quick, self._rounds = Path(work), quick, rounds
         self.fixtures = self.work / "fixtures"
         self.fixtures.mkdir(parents=True, exist_ok=True)
@@ -153,7 +154,7 @@ class Stage:
     @contextlib.contextmanager
     def mount(self, world, endpoint=None, config=None, *words):
         """A mount with a store of its own, empty at first; nothing of it is left behind."""
-        made = lab.Mount([endpoint or world.endpoint], words, world.env, config=config)
+        made = lab.Mount([endpoint or world.endpoint], words, world.env, config=config or self._config)
         try:
             yield made.start()
             self.mode = made.status()["mode"]
