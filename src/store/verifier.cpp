@@ -2,6 +2,7 @@
 #include "verifier.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@ namespace {
 // One turn: about 40 ms of SHA-256, the longest that a small finished blob waits for each large
 // one.
 constexpr std::uint64_t kBytesPerTurn = std::uint64_t{64} << 20;
+constexpr int kNice = 10;
 
 }  // namespace
 
@@ -23,7 +25,11 @@ Verifier::Verifier(Options options, Settler::Parts parts)
     : try_again_after_(options.try_again), parts_(parts), settler_(parts), buffer_(kBlockSize) {
   for (const std::uint64_t number : options.unverified)
     jobs_.push_back({nullptr, nullptr, number, {}});
-  thread_ = start_store_thread("hffs-verify", [this] { run(); });
+  thread_ = start_store_thread("hffs-verify", [this] {
+    // Where processors are short the readers come first: hashing what has come can wait.
+    ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);
+    run();
+  });
 }
 
 bool Verifier::push(Job job) {
