@@ -49,8 +49,9 @@ struct TransferOptions {
   // Slots: at most what the origin has connections for, or requests would wait there in line.
   int requests_in_flight = 20;
   std::chrono::milliseconds slot_patience{1'000};
-  // Nobody's bytes: at first this many at once, at most three quarters of the slots.
-  int least_ahead = 4;
+  // Nobody's bytes: at first this many at once, never fewer than the least if the origin serves them
+  // better, at most three quarters of the slots.
+  int first_ahead = 8, least_ahead = 4;
   // A request that hears nothing while others do is begun anew after so long.
   std::chrono::milliseconds stall_patience{2'000};
   // A blob whose bytes were wrong this often is not fetched again for a minute (EIO); from then on

@@ -16,6 +16,8 @@ constexpr std::uint64_t kSmallFile = 4 * kMiB;
 constexpr std::uint64_t kLongestWindow = 128 * kMiB;
 // What a stream has before it while the whole file is filled.
 constexpr std::uint64_t kFillWindow = 32 * kMiB;
+// A window comes by so many connections at once: a new one is slow at first.
+constexpr BlockIndex kPieces = 8;
 constexpr std::uint64_t kLargePart = 2 * kMiB;
 constexpr int kPartsToFill = 2;
 constexpr std::uint64_t kStreamToFill = 64 * kMiB;
@@ -116,7 +118,8 @@ std::optional<BlockRun> FilePlan::next(const Here& here, BlockIndex most) {
     if (auto run = take(table(), here, most)) return run;
   for (const Stream& stream : streams_.recent())
     if (const ByteRange wanted = window(stream); !wanted.empty())
-      if (auto run = take(wanted, here, most)) return run;
+      if (auto run = take(wanted, here, std::clamp(blocks_of(wanted).count / kPieces, BlockIndex{1}, most)))
+        return run;
   if (!filling_) return std::nullopt;
   // Behind the latest reader first, then what it left out.
   if (!streams_.recent().empty()) {

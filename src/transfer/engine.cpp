@@ -17,6 +17,11 @@ BlobKey key_of(const Blob& blob) {
   return {blob.identity().number, blob.identity().incarnation};
 }
 
+Pace pace_of(const TransferOptions& options, int most) {
+  const int least = std::clamp(options.least_ahead, 1, most);
+  return {least, std::clamp(options.first_ahead, least, most), most};
+}
+
 }  // namespace
 
 std::chrono::milliseconds retry_delay(const TransferOptions& options, int failures,
@@ -31,8 +36,7 @@ Engine::Engine(TransferOptions options, Origin& origin, const Clock& clock, Metr
       origin_(origin),
       clock_(clock),
       metrics_(metrics),
-      pace_(std::clamp(options.least_ahead, 1, static_cast<int>(shared_slots())),
-            static_cast<int>(shared_slots())) {}
+      pace_(pace_of(options, static_cast<int>(shared_slots()))) {}
 
 void Engine::fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
                    std::stop_token stop, Done<void> done, bool ahead) {
@@ -291,7 +295,10 @@ void Engine::attempt_ended(const std::shared_ptr<Request>& request, Result<void>
     request->running.reset();
     if (std::exchange(request->yielding, false) && !result &&
         result.error().code == Code::cancelled)
-      result = fail(Code::unreachable, "few bytes came; another blob had its turn");
+      result = fail(Code::unreachable, "{}",
+                    request->restarting
+                        ? "nothing came for a while; begun anew"
+                        : "few bytes came; another blob had its turn");
     // It skipped a block that was here, and is no more.
     if (result && owns_any(*request)) result = fail(Code::unreachable, "a block was lost again");
     const bool restarted = std::exchange(request->restarting, false) && !stopping_;

@@ -2,13 +2,14 @@
 #include "pace.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace hffs::transfer {
 namespace {
 
 // What runs out is not counted for the new limit.
-constexpr std::chrono::milliseconds kSettle{150};
-constexpr std::chrono::milliseconds kWindow{750}, kFirstWindow{350};
+constexpr std::chrono::milliseconds kSettle{100};
+constexpr std::chrono::milliseconds kWindow{750}, kFirstWindow{250};
 constexpr std::chrono::seconds kTryMore{15};
 constexpr double kBetter = 1.1;
 constexpr double kPoor = 0.6;
@@ -67,12 +68,11 @@ void Pace::judge(double rate, Instant now) {
       poor_windows_ = 0;
       base_ = std::max(rate, base_ * 0.9 + rate * 0.1);
       if (now - changed_ < kTryMore) return;
-      if (limit_ >= most_) {
-        changed_ = now;
-        return;
-      }
       lower_ = limit_;
       base_ = rate;
+      // What it began with may have been too many already.
+      if (!std::exchange(tried_least_, true)) return set(least_, Phase::shrinking, now);
+      if (limit_ >= most_) return set(limit_, Phase::holding, now);
       return set(limit_ + std::max(1, limit_ / 4), Phase::growing, now);
     case Phase::shrinking:
       // It was not for the number: the origin has become slower.

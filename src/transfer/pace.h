@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Pace: how many requests at once serve an origin best. It grows while that brings more bytes, goes back
-// when it does not, and tries fewer when the bytes become fewer: some origins give a tenth to who asks
-// too often, without a word. It never stays collapsed: now and then it tries more again.
+// when it does not, and tries fewer when the bytes become fewer, and once in any case: some origins give
+// a tenth to who asks too often, without a word. It never stays collapsed: now and then it tries more again.
 //
 // Only windows count in which as many requests ran as it allowed. Threads: one at a time.
 #pragma once
@@ -15,7 +15,9 @@ namespace hffs::transfer {
 
 class Pace {
  public:
-  Pace(int least, int most) : least_(least), most_(most), limit_(least), lower_(least) {}
+  // It begins with `first`.
+  Pace(int least, int first, int most)
+      : least_(least), most_(most), limit_(first), lower_(least) {}
 
   int limit() const { return limit_; }
   // Bytes that came.
@@ -34,6 +36,7 @@ class Pace {
   int least_, most_;
   Phase phase_ = Phase::growing;
   bool young_ = true;       // it has not stopped growing yet
+  bool tried_least_ = false;
   int limit_;
   int lower_;               // growing: what it was before
   double base_ = 0;         // bytes a second that are to be beaten

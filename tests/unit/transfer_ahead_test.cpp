@@ -33,7 +33,7 @@ TransferOptions slots(int count, BlockIndex blocks = 1) {
   return {.blocks_per_request = blocks,
           .requests_in_flight = count,
           .slot_patience = 1h,
-          .least_ahead = count};
+          .first_ahead = count};
 }
 
 TEST_F(TransferAhead, ItComes) {
@@ -115,7 +115,7 @@ TEST_F(TransferAhead, WhoWaitsMakesItTryAgain) {
 TEST_F(TransferAhead, AFewAtFirst) {
   origin_.stalled = {"x"};
   auto options = slots(16);
-  options.least_ahead = 4;
+  options.first_ahead = 4;
   start(options);
   want("x", kAll, true);
   EXPECT_EQ(engine_->snapshot().requests, 4u);

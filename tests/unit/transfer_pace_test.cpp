@@ -14,7 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int kLeast = 4, kMost = 12;
+constexpr int kLeast = 4, kFirst = 8, kMost = 12;
 
 class PaceTest : public testing::Test {
  protected:
@@ -38,7 +38,7 @@ class PaceTest : public testing::Test {
   std::mt19937 random_{1};
   Instant now_{std::chrono::hours(1)};
   double seconds_ = 0;
-  Pace pace_{kLeast, kMost};
+  Pace pace_{kLeast, kFirst, kMost};
 };
 
 TEST_F(PaceTest, ManyAreTakenWhereEachHasItsOwnRate) {
@@ -55,7 +55,7 @@ TEST_F(PaceTest, FewAreEnoughForALinkThatIsFull) {
 
 TEST_F(PaceTest, WhoGivesATenthToACrowd) {
   for (const int crowd : {4, 5, 6, 9}) {
-    pace_ = Pace(kLeast, kMost);
+    pace_ = Pace(kLeast, kFirst, kMost);
     const auto origin = [&](int requests, double) {
       return (requests > crowd ? 0.1 : 1.0) * 10e6 * requests;
     };
