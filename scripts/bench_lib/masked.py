@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same where the kernel can do less: what an older kernel, or one without the right, leaves of the warm figures."""
+import contextlib
+import shutil
+import subprocess
+from pathlib import Path
+
 from .harness import MIB, Case, Skip, at_least, measure
 from .programs import mounted
 from .warm import both, pair
@@ -25,10 +30,24 @@ def masked(stage):
         raise Skip("this hffs does not know fuse_features") from None
 
 
+@contextlib.contextmanager
+def small_pages(stage, plain):
+    """The same bytes on a tmpfs that may have pages of 4 KiB only, as the kernel's FUSE has."""
+    point = stage.folder("small-pages")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "huge=never", "none", point], check=True)
+    try:
+        yield Path(shutil.copy(plain, point))
+    finally:
+        subprocess.run(["umount", point], check=True)
+
+
 def cases(stage, program, mount, path, plain):
     for name, mode in (("in order", "seq"), ("by map", "map")):
-        yield Case(f"a second process, {name}", "speed", at_least(0.9),
-                   **both(stage, mount, path, plain, mode, {"piece": MIB}, False))
+        kept = both(stage, mount, path, plain, mode, {"piece": MIB}, False)
+        yield Case(f"a second process, {name}", "speed", at_least(0.9), **kept)
+        with small_pages(stage, plain) as small:
+            yield Case(f"a second process, {name}, beside small pages", "speed", at_least(0.9), ours=kept["ours"],
+                       beside="tmpfs, huge=never", reference=lambda mode=mode, small=small: stage.read(mode, small, piece=MIB))
     # Only the mount's own pages are dropped: the file behind it stays in memory, and the way through is measured.
     words = [program, plain.parent, stage.folder("passthrough"), "--foreground", "--nopassthrough"]
     with mounted(words, words[2]) as point:

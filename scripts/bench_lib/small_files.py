@@ -48,7 +48,7 @@ def small_files(stage):
                    reference=lambda: read(reference))
         with stage.client("transformers-5") as client:
             folder = mount.file(repo, "config.json").parent
-            yield Case("AutoTokenizer.from_pretrained", "time", at_most(1.1), beside="the same from disk",
+            yield Case("AutoTokenizer.from_pretrained, ten times", "time", at_most(1.1), beside="the same from disk",
                        ours=lambda: client.ask("tokenizer", path=folder),
                        reference=lambda: client.ask("tokenizer", path=plain))
 
