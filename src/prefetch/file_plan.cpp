@@ -20,7 +20,7 @@ constexpr std::uint64_t kFillWindow = 32 * kMiB;
 constexpr BlockIndex kPieces = 8;
 constexpr std::uint64_t kLargePart = 2 * kMiB;
 constexpr int kPartsToFill = 2;
-constexpr std::uint64_t kStreamToFill = 64 * kMiB;
+constexpr std::uint64_t kStreamToFill = 32 * kMiB;
 
 }  // namespace
 
@@ -53,7 +53,8 @@ void FilePlan::note_read(ByteRange range) {
     note_finished_parts(range);
     filling_ = parts_read_ >= kPartsToFill || blocks_read_ > read_.size() * 3 / 4;
   } else {
-    filling_ = stream.bytes >= kStreamToFill || (size_ > kSmallFile && blocks_read_ > read_.size() / 2);
+    filling_ = stream.bytes >= (wants_extents() ? kPartless : kStreamToFill) ||
+               (size_ > kSmallFile && blocks_read_ > read_.size() / 2);
   }
   if (size_ <= kSmallFile) filling_ = true;
 }
@@ -91,7 +92,7 @@ ByteRange FilePlan::window(const Stream& stream) const {
     if (stream.end - part->offset < kProof) return {};
     return {stream.end, std::min(part->end() - stream.end, kLongestWindow)};
   }
-  return {stream.end, std::min({left, stream.bytes, kLongestWindow})};
+  return {stream.end, std::min({left, 2 * stream.bytes, kLongestWindow})};
 }
 
 std::optional<BlockRun> FilePlan::take(ByteRange range, const Here& here, BlockIndex most) {

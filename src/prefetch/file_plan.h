@@ -6,7 +6,7 @@
 // Sequential reads are worth nothing before kProof bytes, so that random reads and headers pull nothing (but
 // for the next block, where nearly all reads go on into it). Then:
 //   - where the parts (tensors) are known, to the end of the part being read, and no further;
-//   - else as much again as was read so far;
+//   - else twice as much as was read so far;
 //   - when two large parts were read to the end, or much of the file, the whole of it: *filling*.
 #pragma once
 
