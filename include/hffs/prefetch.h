@@ -33,8 +33,8 @@ struct PrefetchOptions {
   PrefetchPolicy policy = PrefetchPolicy::adaptive;
   // Of one file, asked for and not here yet.
   std::uint64_t bytes_ahead = std::uint64_t{128} << 20;
-  // Nobody reads of a snapshot any more: its files are filled no further.
-  std::chrono::seconds patience{60};
+  // Adaptive: nobody has read of a snapshot for so long, and its files are filled no further.
+  std::chrono::seconds patience{15};
 };
 
 class Prefetcher {

@@ -2,6 +2,7 @@
 #include "file_plan.h"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace hffs::prefetch {
 namespace {
@@ -15,7 +16,7 @@ constexpr std::uint64_t kPartless = 64 * kMiB;
 constexpr std::uint64_t kSmallFile = 4 * kMiB;
 constexpr std::uint64_t kLongestWindow = 128 * kMiB;
 // What a stream has before it while the whole file is filled.
-constexpr std::uint64_t kFillWindow = 32 * kMiB;
+constexpr std::uint64_t kFillWindow = 32 * kMiB, kLeastWindow = 2 * kMiB;
 // A window comes by so many connections at once: a new one is slow at first.
 constexpr BlockIndex kPieces = 8;
 constexpr std::uint64_t kLargePart = 2 * kMiB;
@@ -83,7 +84,7 @@ ByteRange FilePlan::window(const Stream& stream) const {
     if (!latest || !streams_.go_on_to_a_second_block() || second >= size_) return {};
     return {second, 1};
   }
-  if (filling_) return {stream.end, std::min(left, kFillWindow)};
+  if (filling_) return {stream.end, std::min(left, kFillWindow / shares_)};
   if (wants_extents() && stream.bytes < kPartless) return {};
   if (extents_ && !extents_->parts.empty()) {
     const ByteRange* part = part_at(stream.end - 1);
@@ -117,6 +118,10 @@ std::optional<BlockRun> FilePlan::next(const Here& here, BlockIndex most) {
   // Somebody knows the parts without having looked.
   if (wants_extents() && !streams_.recent().empty() && streams_.recent().front().bytes >= kProof)
     if (auto run = take(table(), here, most)) return run;
+  // What each would have alone they have together, or what the last of them reads would not come first.
+  shares_ = std::clamp<std::uint64_t>(
+      std::ranges::count_if(streams_.recent(), [](const Stream& each) { return each.bytes >= kProof; }),
+      1, kFillWindow / kLeastWindow);
   for (const Stream& stream : streams_.recent())
     if (const ByteRange wanted = window(stream); !wanted.empty())
       if (auto run = take(wanted, here, std::clamp(blocks_of(wanted).count / kPieces, BlockIndex{1}, most)))

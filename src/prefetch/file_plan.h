@@ -55,6 +55,7 @@ class FilePlan {
   int parts_read_ = 0;               // large ones, to the end
   std::uint64_t last_part_ = ~std::uint64_t{0};
   bool filling_ = false;
+  std::uint64_t shares_ = 1;  // streams that share the window while filling
   BlockIndex filled_ = 0;  // all before it was asked for or is here
 };
 

@@ -94,6 +94,11 @@ class Worker final : public std::enable_shared_from_this<Worker> {
   void handle(const Read& event);
   void handle(const Fetched& event);
 
+  // What was asked for with the policy comes whole, whether somebody still reads or not.
+  bool is_left(const File& file, Instant now) const {
+    return options_.policy == PrefetchPolicy::adaptive &&
+           now - file.group->last_read > options_.patience;
+  }
   File* find(const std::shared_ptr<Blob>& blob);
   void look_for_parts(File& file);
   void pump(File& file);
@@ -182,8 +187,7 @@ void Worker::make_room() {
   const Instant now = clock_.now();
   std::erase_if(files_, [&](const auto& item) {
     const File& file = item.second;
-    return file.in_flight == 0 && (file.blob->superseded() ||
-                                   now - file.group->last_read > options_.patience);
+    return file.in_flight == 0 && (file.blob->superseded() || is_left(file, now));
   });
   while (files_.size() >= kMostFiles) files_.erase(files_.begin());
   std::erase_if(groups_, [](const auto& item) { return item.second.use_count() == 1; });
@@ -269,7 +273,7 @@ void Worker::look_for_parts(File& file) {
 
 void Worker::pump(File& file) {
   const Instant now = clock_.now();
-  if (now < file.paused_until || now - file.group->last_read > options_.patience) return;
+  if (now < file.paused_until || is_left(file, now)) return;
   if (file.blob->superseded()) return follow(file);
   const BlobInfo& info = file.blob->identity();
   const auto here = [&](BlockIndex block) {

@@ -48,6 +48,30 @@ TEST_F(ReadingTest, AColdReadWaitsAndHoldsNoThread) {
   files_->release(node, 0, O_RDONLY);
 }
 
+// A patience of no time: by the time the prefetcher looks, the reader has always left.
+TEST_F(ReadingTest, WhatAReaderHasLeftIsFilledOnlyIfThatWasAskedFor) {
+  for (const auto policy : {PrefetchPolicy::adaptive, PrefetchPolicy::file}) {
+    close();
+    std::filesystem::remove_all(directory_);
+    std::filesystem::create_directory(directory_);
+    prefetch_ = {.policy = policy, .patience = std::chrono::seconds(0)};
+    open();
+    const NodeId node = opened(kBig);
+    ASSERT_TRUE(read(kAlice, node, {0, 10}));
+    const auto whole = [&] {
+      const auto blob = store_->blob(node.blob_number());
+      return blob && (blob->verified || blob->bytes_here == kBigSize);
+    };
+    if (policy == PrefetchPolicy::file) {
+      EXPECT_TRUE(eventually(whole));
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      EXPECT_FALSE(whole());
+    }
+    files_->release(node, 0, O_RDONLY);
+  }
+}
+
 TEST_F(ReadingTest, AStoppedReadIsOver) {
   bytes_.set_open(false);
   const NodeId node = opened(kBig);

@@ -107,7 +107,7 @@ def test_B2_a_stream_is_read_ahead_of(lazy):
         for _ in range(6):
             file.read(MIB)
         settled(world, mount)
-        assert 10 * MIB <= here(mount, repo, "data.bin") <= 18 * MIB
+        assert 16 * MIB <= here(mount, repo, "data.bin") <= 21 * MIB
 
 
 def small(count, size=700):

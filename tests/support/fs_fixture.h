@@ -201,8 +201,8 @@ class FsTest : public testing::Test {
         *store_, *access_, system_clock(), metrics_);
     ASSERT_TRUE(catalog);
     catalog_ = std::move(*catalog);
-    prefetcher_ = Prefetcher::create({.policy = PrefetchPolicy::off}, bytes_, *catalog_, *store_,
-                                     *transfer_, system_clock(), metrics_);
+    prefetcher_ = Prefetcher::create(prefetch_, bytes_, *catalog_, *store_, *transfer_,
+                                     system_clock(), metrics_);
     auto files = FileSystem::open(options_, *catalog_, *store_, *transfer_, *prefetcher_, disk_,
                                   system_clock(), metrics_);
     ASSERT_TRUE(files) << files.error().message;
@@ -317,6 +317,7 @@ class FsTest : public testing::Test {
   ByteOrigin bytes_{names_};
   std::string directory_;
   FileSystemOptions options_;
+  PrefetchOptions prefetch_{.policy = PrefetchPolicy::off};
   FaultyDisk::Before fault_ = [](Op, const std::string&) { return Result<void>{}; };
   FaultyDisk disk_{[this](Op op, const std::string& path) { return fault_(op, path); }};
   std::unique_ptr<AccessControl> access_ = allow_everybody();
