@@ -14,6 +14,11 @@
 #include <memory>
 
 namespace hffs::carry {
+namespace {
+
+constexpr int kAttempts = 1'000;
+
+}  // namespace
 
 Result<Folder> Folder::open(const std::string& path) {
   Folder folder;
@@ -28,8 +33,12 @@ Result<UniqueFd> Folder::open_beneath(const std::string& place, int flags) const
   how.flags = static_cast<unsigned>(flags | O_CLOEXEC);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
   const char* name = place.empty() ? "." : place.c_str();
-  UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, root_.get(), name, &how, sizeof(how))));
-  if (fd) return fd;
+  // EAGAIN: something was renamed somewhere while the kernel followed a "..".
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, root_.get(), name, &how, sizeof(how))));
+    if (fd) return fd;
+    if (errno != EAGAIN) break;
+  }
   if (errno == EXDEV)
     return fail(Code::refused, "it leads out of {}", path_);
   if (errno == ELOOP) return fail(Code::not_found, "its links lead in a circle");

@@ -85,6 +85,9 @@ Result<void> import_folder(const ImportArguments& arguments) {
   std::error_code error;
   const auto path = std::filesystem::absolute(arguments.path, error).lexically_normal();
   json request{{"command", "import"}, {"path", path.string()}};
+  // Names in the folder may be anything; the question itself is JSON.
+  if (json::parse(request.dump(-1, ' ', false, json::error_handler_t::replace)) != request)
+    return fail(Code::unsupported, "the name of the folder is not UTF-8; give it another one");
   if (!arguments.repo.empty()) {
     const auto repo = RepoId::parse_user(arguments.repo);
     if (!repo)

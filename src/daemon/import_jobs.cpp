@@ -41,6 +41,16 @@ json to_json(const Skipped& skipped) {
   return {{"path", skipped.path}, {"why", name_of(skipped.why)}, {"reason", skipped.reason}};
 }
 
+// A member, or `otherwise` where there is none or it is something else.
+std::string text_of(const json& request, const char* name, const char* otherwise) {
+  const auto found = request.find(name);
+  return found != request.end() && found->is_string() ? found->get<std::string>() : otherwise;
+}
+std::uint64_t number_of(const json& request, const char* name) {
+  const auto found = request.find(name);
+  return found != request.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+}
+
 // Whoever imports decides what all users of the mount see under a repository's name.
 Result<void> may_import(const Peer& peer) {
   if (peer.uid == 0 || peer.uid == ::geteuid()) return {};
@@ -75,14 +85,14 @@ void ImportJobs::watch(const std::stop_token& stop) {
 
 Result<json> ImportJobs::start(const Peer& peer, const json& request) {
   if (auto allowed = may_import(peer); !allowed) return fail(allowed);
-  ImportRequest wanted{.path = request.value("path", ""), .importer = peer.uid};
+  ImportRequest wanted{.path = text_of(request, "path", ""), .importer = peer.uid};
   if (!wanted.path.starts_with('/'))
     return fail(Code::invalid, "the request needs an absolute \"path\"");
   if (request.contains("repo")) {
-    auto repo = RepoId::parse_user(request.value("repo", ""));
+    auto repo = RepoId::parse_user(text_of(request, "repo", ""));
     if (!repo) return fail(repo);
     wanted.repo = *repo;
-    auto revision = parse_revision(request.value("revision", "main"));
+    auto revision = parse_revision(text_of(request, "revision", "main"));
     if (!revision) return fail(revision);
     wanted.revision = *revision;
   }
@@ -101,7 +111,7 @@ Result<json> ImportJobs::start(const Peer& peer, const json& request) {
 Result<json> ImportJobs::look(const Peer& peer, const json& request) {
   if (auto allowed = may_import(peer); !allowed) return fail(allowed);
   auto job = job_.lock();
-  if (!job->importer || request.value("job", std::uint64_t{0}) != job->number)
+  if (!job->importer || number_of(request, "job") != job->number)
     return fail(Code::not_found, "there is no such import, or it was stopped");
   job->looked_at = std::chrono::steady_clock::now();
   const CarryProgress progress = job->importer->progress();
@@ -114,7 +124,7 @@ Result<json> ImportJobs::look(const Peer& peer, const json& request) {
               {"bytes_done", progress.bytes_done},
               {"bytes", progress.bytes}};
   if (!result) return answer;
-  const auto from = request.value("from", std::size_t{0});
+  const auto from = number_of(request, "from");
   const ImportReport& report = **result;
   bool more = add_page(answer, "commits", report.commits, from,
                        [](const ImportedCommit& commit) { return to_json(commit); });

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import time
@@ -341,21 +342,23 @@ def test_C3_what_the_hub_has_said_is_not_a_folders_to_change(make):
 
 
 def test_C4_an_import_goes_on_after_kill_9(make, quick):
-    """Killed again and again while it works; each start finds whole blobs or none."""
+    """Killed again and again, each time when some more has been taken; each start finds whole blobs or none."""
     count, size = (12, 4 * MIB) if quick else (30, 8 * MIB)
     files = {f"part-{number}.bin": (fresh_bytes(size), True) for number in range(count)}
     hub = make.folder()
     commit = "e" * 40
     make_cache(hub, "acme/killed", commit, files)
     mount = make.mount(None, "--offline")
-    seen = 0
+    taken = mount.state / "hffs-v1/blobs"
+    seen, counts = 0, set()
     for number in range(4 if quick else 8):
         importing = subprocess.Popen([HFFS, "import", str(hub), "--state-dir", str(mount.state)], env=mount.env,
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.05 + 0.07 * number)
+        eventually(lambda: importing.poll() is not None or len(list(taken.glob("*/*"))) > seen, 20, "a blob")
+        time.sleep(random.random() / 20)
         mount.kill9()
         mount.wait_gone()
-        assert importing.wait(30) != 0 or number > 0
+        importing.wait(30)
         mount.start()
         snapshot = mount.repo("acme/killed") / "snapshots" / commit
         whole = []
@@ -369,6 +372,8 @@ def test_C4_an_import_goes_on_after_kill_9(make, quick):
             whole.append(path)
         assert len(whole) >= seen, "what was verified is lost"
         seen = len(whole)
+        counts.add(seen)
+    assert any(0 < each < count for each in counts), f"no kill was in the middle: {counts}"
     report = take_in(mount, hub)
     [found] = report["commits"]
     assert found["taken_files"] == count - seen and found["present_files"] == seen and not report["skipped"], report
@@ -389,6 +394,66 @@ def test_C4_without_a_daemon_the_command_does_it_itself(make):
     check(mount, "acme/alone", commit, files)
     again = take_in(mount, hub)
     assert again["commits"][0]["taken_files"] == 0
+
+
+def test_C4_a_full_disk_ends_it_and_it_goes_on(make, root):
+    files = {f"part-{number}.bin": (fresh_bytes(8 * MIB), True) for number in range(5)}
+    hub = make.folder()
+    commit = "9" * 40
+    make_cache(hub, "acme/full", commit, files)
+    mount = make.mount(None, "--offline", start=False)
+    mount.state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=28m", "hffs-test", mount.state], check=True)
+    try:
+        mount.start()
+        done = mount.hffs("import", hub, "--state-dir", mount.state)
+        assert done.code == 11, f"{done}\n{mount.log()}"
+        subprocess.run(["mount", "-o", "remount,size=100m", mount.state], check=True)
+        [found] = take_in(mount, hub)["commits"]
+        assert 0 < found["present_files"] < 5 and found["present_files"] + found["taken_files"] == 5, found
+        check(mount, "acme/full", commit, files)
+        mount.umount()
+    finally:
+        subprocess.run(["umount", "-l", mount.state], check=True)
+
+
+def endless(folder):
+    """A file whose hash takes many minutes, and no disk."""
+    with open(folder / "endless.bin", "wb") as file:
+        file.truncate(1 << 40)
+    return folder
+
+
+def begin(mount, *words):
+    importing = subprocess.Popen([HFFS, "import", *map(str, words), "--state-dir", str(mount.state)], env=mount.env,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    eventually(lambda: "imports" in mount.log(), 10, "its begin")
+    return importing
+
+
+@pytest.mark.waits
+def test_C4_who_does_not_look_any_more_has_gone(make):
+    """The command is killed: the daemon stops the import, and another may begin."""
+    files = some_files()
+    hub = make.folder()
+    make_cache(hub, "acme/next", "8" * 40, files)
+    mount = make.mount(None, "--offline")
+    importing = begin(mount, endless(make.folder()), "--repo", "acme/endless")
+    busy = mount.hffs("import", hub, "--state-dir", mount.state)
+    assert busy.code == 13 and "another import" in busy.err, busy
+    importing.kill()
+    importing.wait()
+    eventually(lambda: mount.hffs("import", hub, "--state-dir", mount.state).code == 0, 60, "its turn")
+    check(mount, "acme/next", "8" * 40, files)
+
+
+def test_C4_an_end_of_the_daemon_ends_it(make):
+    mount = make.mount(None, "--offline")
+    importing = begin(mount, endless(make.folder()), "--repo", "acme/endless")
+    began = time.monotonic()
+    mount.umount()
+    assert time.monotonic() - began < 5
+    assert importing.wait(10) != 0
 
 
 # Export

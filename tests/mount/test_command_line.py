@@ -334,7 +334,10 @@ def test_control_socket_survives_strangers(make):
     path = os.readlink(mount.point / ".hffs")
     for said in (b"\n", b"{}\n", b"[]\n", b"nonsense\n", b"{\"command\": 7}\n", b"{\"command\": \"dance\"}\n",
                  b"x" * 100_000 + b"\n", b"\xff\xfe\n", b"{\"command\": \"path\"}\n",
-                 b"{\"command\": \"path\", \"repo\": \"../..\"}\n", b"[" * 4000 + b"\n"):
+                 b"{\"command\": \"path\", \"repo\": \"../..\"}\n", b"[" * 4000 + b"\n",
+                 b"{\"command\": \"import\", \"path\": 5}\n", b"{\"command\": \"import\", \"path\": \"tmp\"}\n",
+                 b"{\"command\": \"import\", \"path\": \"/\", \"repo\": []}\n",
+                 b"{\"command\": \"import-progress\", \"job\": \"1\", \"from\": -1}\n"):
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(5)
             client.connect(path)
