@@ -16,16 +16,17 @@ BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "reco
 MAY_INCLUDE = {
     "base": set(),
     "hub": {"hub"},
-    "store": {"store"},
+    "store": {"store", "content_hash"},
     "access": {"access", "hub"},
     "transfer": {"transfer", "hub", "store"},
-    "catalog": {"catalog", "hub", "store", "access"},
+    "catalog": {"catalog", "trees", "hub", "store", "access"},
+    "carry": {"carry", "trees", "content_hash", "store"},
     "prefetch": {"prefetch", "hub", "store", "transfer", "catalog"},
     "fs": {"filesystem", "store", "access", "transfer", "catalog", "prefetch", "keeper"},
     "keeper": {"keeper"},
     "daemon": {"daemon", "hub", "store", "access", "transfer", "catalog", "prefetch", "filesystem",
-               "keeper"},
-    "cli": {"daemon", "keeper"},
+               "keeper", "carry", "trees"},
+    "cli": {"daemon", "keeper", "carry"},
 }
 # library header (regex): the only files that may include it.
 ONLY_IN = {
@@ -38,8 +39,9 @@ ONLY_IN = {
     r"toml\+\+/.*|toml\.hpp": "src/daemon/",
 }
 # public header: the public headers that it may include, by the same arrows.
-HEADER_OWNER = {"hub": "hub", "store": "store", "access": "access", "transfer": "transfer",
-                "catalog": "catalog", "prefetch": "prefetch", "filesystem": "fs", "keeper": "keeper", "daemon": "daemon"}
+HEADER_OWNER = {"hub": "hub", "store": "store", "content_hash": "store", "access": "access", "transfer": "transfer",
+                "catalog": "catalog", "trees": "catalog", "carry": "carry",
+                "prefetch": "prefetch", "filesystem": "fs", "keeper": "keeper", "daemon": "daemon"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.M)
 
 

@@ -29,6 +29,7 @@
 #include "hffs/ids.h"
 #include "hffs/store.h"
 #include "hffs/telemetry.h"
+#include "hffs/trees.h"
 
 namespace hffs {
 
@@ -129,12 +130,12 @@ struct CatalogOptions {
   std::string control_socket;                     // target of the control link; empty: none
 };
 
-class Catalog {
+class Catalog : public Trees {
  public:
   static Result<std::unique_ptr<Catalog>> open(CatalogOptions options, Origin& origin, Store& store,
                                                AccessControl& access, const Clock& clock,
                                                Metrics& metrics);
-  virtual ~Catalog() = default;
+  ~Catalog() override = default;
 
   // A name in a published directory. Code::not_found: not there now (do not remember). An Entry with
   // node 0: not there, and remember for entry_ttl.
@@ -169,6 +170,7 @@ class Catalog {
 
   struct Usage {
     std::uint64_t repos = 0, commits = 0, files = 0;
+    std::uint64_t self_attested = 0;  // commits (trees.h)
   };
   virtual Usage usage() const = 0;
 };

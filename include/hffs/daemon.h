@@ -89,4 +89,14 @@ class ControlClient {
   UniqueFd socket_;
 };
 
+// Who answers import commands about a state directory: the daemon that has it, or, where none runs,
+// this process, which has it open for as long as the object lives. One thread; blocks.
+class Conversation {
+ public:
+  static Result<std::unique_ptr<Conversation>> open(const Config& config);
+  virtual ~Conversation() = default;
+  // As ControlClient::ask().
+  virtual Result<std::string> ask(std::string_view request, std::chrono::milliseconds limit) = 0;
+};
+
 }  // namespace hffs

@@ -105,7 +105,9 @@ Result<Entry> CatalogImpl::tree_attributes(NodeId node) {
   const bool file = row && row->kind == TreeEntry::Kind::file;
   const std::uint64_t size = file ? pointer_size(row->depth, row->hex_length) : 0;
   const FileKind kind = file ? FileKind::symlink : FileKind::directory;
-  return Entry{node, attr_of(node, kind, size, commit->time), kImmutable, kImmutable};
+  // The Hub may still say otherwise, and then the name leads elsewhere.
+  const Ttl name_ttl = commit->attested_by ? kMoment : kImmutable;
+  return Entry{node, attr_of(node, kind, size, commit->time), name_ttl, kImmutable};
 }
 
 Result<Entry> CatalogImpl::blob_attributes(NodeId node) {

@@ -158,8 +158,10 @@ Catalog::Usage CatalogImpl::usage() const {
       ++usage.repos;
       visit_commits(txn, repo.number, {}, [&](std::string_view, std::uint64_t number) {
         ++usage.commits;
-        if (const auto commit = load_commit(txn, static_cast<CommitNumber>(number)))
+        if (const auto commit = load_commit(txn, static_cast<CommitNumber>(number))) {
           usage.files += commit->files;
+          if (commit->attested_by) ++usage.self_attested;
+        }
         return true;
       });
       return true;
@@ -199,6 +201,23 @@ class Handle final : public Catalog {
   std::string describe(NodeId node) override { return impl_->describe(node); }
   std::optional<RepoId> repo_of(NodeId node) override { return impl_->repo_of(node); }
   Usage usage() const override { return impl_->usage(); }
+  void ask_revision(const RepoId& repo, const std::string& revision,
+                    Done<CommitId> done) override {
+    impl_->ask_revision(repo, revision, std::move(done));
+  }
+  void ask_tree(const RepoId& repo, const CommitId& commit, Done<WholeTree> done) override {
+    impl_->ask_tree(repo, commit, std::move(done));
+  }
+  void attest(Attestation said, Done<WholeTree> done) override {
+    impl_->attest(std::move(said), std::move(done));
+  }
+  void attest_ref(const RepoId& repo, const std::string& revision, const CommitId& commit,
+                  Done<bool> done) override {
+    impl_->attest_ref(repo, revision, commit, std::move(done));
+  }
+  std::vector<SelfAttested> self_attested(std::size_t most) const override {
+    return impl_->self_attested(most);
+  }
 
  private:
   std::shared_ptr<CatalogImpl> impl_;

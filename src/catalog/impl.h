@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The catalog's one class, in four files: lookup.cpp (names to nodes), attributes.cpp (what a node
-// is), listing.cpp (a directory's items), catalog.cpp (construction and the rest).
+// The catalog's one class, in five files: lookup.cpp (names to nodes), attributes.cpp (what a node
+// is), listing.cpp (a directory's items), whole_trees.cpp (commits as a whole), catalog.cpp
+// (construction and the rest).
 // Threads: see hffs/catalog.h. It keeps no lock across a call to another module.
 #pragma once
 
@@ -34,6 +35,12 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   std::string describe(NodeId node) override;
   std::optional<RepoId> repo_of(NodeId node) override;
   Usage usage() const override;
+  void ask_revision(const RepoId& repo, const std::string& revision, Done<CommitId> done) override;
+  void ask_tree(const RepoId& repo, const CommitId& commit, Done<WholeTree> done) override;
+  void attest(Attestation said, Done<WholeTree> done) override;
+  void attest_ref(const RepoId& repo, const std::string& revision, const CommitId& commit,
+                  Done<bool> done) override;
+  std::vector<SelfAttested> self_attested(std::size_t most) const override;
   void stop() { trees_->stop(); }
 
  private:
@@ -57,6 +64,10 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   Result<Entry> ref_attributes(NodeId node);
   Result<Entry> tree_attributes(NodeId node);
   Result<Entry> blob_attributes(NodeId node);
+
+  // whole_trees.cpp
+  void ask_commit(RepoNumber repo, const CommitId& commit, Done<WholeTree> done);
+  Result<WholeTree> whole_tree(RepoNumber repo, const CommitId& commit);
 
   // listing.cpp
   std::vector<DirItem> list_now(NodeId directory, std::uint64_t cookie, std::size_t most);

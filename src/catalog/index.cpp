@@ -10,6 +10,8 @@ namespace hffs::catalog {
 namespace {
 
 constexpr std::uint8_t kVersion = 1;
+// A commit's row with one field more: who imported it.
+constexpr std::uint8_t kSelfAttested = 2;
 
 std::int64_t seconds(WallTime time) {
   return time.time_since_epoch().count();
@@ -34,7 +36,8 @@ std::string number_value(std::uint32_t number) {
 
 // Every record passes here after decoding: one place that notices damage.
 bool sound(const Reader& reader, std::uint8_t version, Table table) {
-  if (reader.complete() && version == kVersion) return true;
+  const bool known = version == kVersion || (version == kSelfAttested && table == Table::commits);
+  if (reader.complete() && known) return true;
   log(Level::error, "catalog", "a row of '{}' cannot be read; treated as absent", info(table).name);
   return false;
 }
@@ -136,10 +139,13 @@ std::optional<CommitRow> load_commit(const ReadTxn& txn, CommitNumber number) {
   const Position next = reader.u32();
   const std::uint32_t files = reader.u32();
   std::string cursor(reader.text());
+  std::optional<std::uint32_t> attested_by;
+  if (version == kSelfAttested) attested_by = reader.u32();
   auto id = CommitId::parse(hex);
   if (!sound(reader, version, Table::commits) || !id) return {};
   return CommitRow{
-      number, repo, *id, time, (state & 1) != 0, (state & 2) != 0, next, files, std::move(cursor)};
+      number, repo, *id, time, (state & 1) != 0, (state & 2) != 0, next, files, std::move(cursor),
+      attested_by};
 }
 
 std::optional<EntryRow> load_entry(const ReadTxn& txn, CommitNumber commit, Position position) {
@@ -264,15 +270,16 @@ CommitNumber put_commit(WriteTxn& txn, RepoNumber repo, const CommitId& id, Wall
 }
 
 void store_commit(WriteTxn& txn, const CommitRow& row) {
-  txn.put(Table::commits, KeyWriter().u32(row.number),
-          RecordWriter(kVersion)
-              .u32(row.repo)
-              .text(row.id.hex())
-              .i64(seconds(row.time))
-              .u8(static_cast<std::uint8_t>((row.complete ? 1 : 0) | (row.started ? 2 : 0)))
-              .u32(row.next_position)
-              .u32(row.files)
-              .text(row.cursor));
+  RecordWriter record(row.attested_by ? kSelfAttested : kVersion);
+  record.u32(row.repo)
+      .text(row.id.hex())
+      .i64(seconds(row.time))
+      .u8(static_cast<std::uint8_t>((row.complete ? 1 : 0) | (row.started ? 2 : 0)))
+      .u32(row.next_position)
+      .u32(row.files)
+      .text(row.cursor);
+  if (row.attested_by) record.u32(*row.attested_by);
+  txn.put(Table::commits, KeyWriter().u32(row.number), record);
 }
 
 RefRow put_ref_directory(WriteTxn& txn, RepoNumber repo, std::string_view path, WallTime now) {

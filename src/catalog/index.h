@@ -50,6 +50,8 @@ struct CommitRow {
   Position next_position = 1;
   std::uint32_t files = 0;
   std::string cursor;  // where the next page begins
+  // Self-attested (trees.h): who imported it. The tree is a folder's word then.
+  std::optional<std::uint32_t> attested_by;
 };
 
 struct EntryRow {
@@ -112,9 +114,19 @@ RefRow put_ref(WriteTxn& txn, RepoNumber repo, std::string_view revision, Commit
 RefRow put_ref_directory(WriteTxn& txn, RepoNumber repo, std::string_view path, WallTime now);
 // Notes one more place of a blob.
 void put_source(WriteTxn& txn, std::uint64_t blob, const SourceRow& row);
+// Takes a place of a blob away, and the repository's name of it with the last one.
+void erase_source(WriteTxn& txn, std::uint64_t blob, std::string_view hex, const SourceRow& row);
 // Adds entries and the directories above them to a commit's tree; known ones stay as they are.
 // Updates `commit` (the caller stores it).
 void put_entries(WriteTxn& txn, Store& store, CommitRow& commit,
                  const std::vector<TreeEntry>& entries);
+
+// attested.cpp: self-attested commits. The files of a tree, whose paths hold.
+std::vector<TreeEntry> load_files(const ReadTxn& txn, const Store& store, const CommitRow& commit);
+// Makes `files` the whole tree of a commit, by the Hub's word or (`attested_by`) a folder's. Where
+// that takes away or changes a file, the commit gets a new number, for a node means one thing for
+// ever; refs follow it. Not for a commit whose tree is the Hub's already.
+CommitNumber set_tree(WriteTxn& txn, Store& store, const CommitRow& commit,
+                      const std::vector<TreeEntry>& files, std::optional<std::uint32_t> attested_by);
 
 }  // namespace hffs::catalog

@@ -180,10 +180,16 @@ void CatalogImpl::find_commit_node(NodeKind kind, RepoNumber repo, std::string_v
 void CatalogImpl::lookup_tree(NodeId parent, std::string_view name, Done<Entry> done) {
   const auto commit = static_cast<CommitNumber>(parent.commit());
   trees_->find(commit, static_cast<Position>(parent.position()), std::string(name),
-               [self = shared_from_this(), commit,
+               [self = shared_from_this(), commit, name = std::string(name),
                 done = std::move(done)](Result<std::optional<Position>> found) mutable {
                  if (!found) return done(fail(found));
-                 if (!*found) return done(remembered_absence());
+                 if (!*found) {
+                   std::optional<CommitRow> row;
+                   self->store_.read([&](const ReadTxn& txn) { row = load_commit(txn, commit); });
+                   // The Hub may know more than a folder had.
+                   if (!row || row->attested_by) return done(no_such(name));
+                   return done(remembered_absence());
+                 }
                  done(self->attributes(NodeId::in_commit(NodeKind::tree, commit, **found)));
                });
 }

@@ -71,4 +71,18 @@ void put_source(WriteTxn& txn, std::uint64_t blob, const SourceRow& row) {
           known ? KeyWriter().u64(blob).u32(row.repo).u32(row.commit).bytes() : first, value);
 }
 
+void erase_source(WriteTxn& txn, std::uint64_t blob, std::string_view hex, const SourceRow& row) {
+  const std::string first = KeyWriter().u64(blob).u32(row.repo).bytes();
+  const auto known = txn.get(Table::blob_sources, first);
+  if (known && Reader(*known).u32() == row.commit) txn.erase(Table::blob_sources, first);
+  txn.erase(Table::blob_sources, KeyWriter().u64(blob).u32(row.repo).u32(row.commit));
+  bool others = false;
+  txn.scan(Table::blob_sources, first, {}, [&](auto, auto) {
+    others = true;
+    return false;
+  });
+  if (!others && find_repo_blob(txn, row.repo, hex) == blob)
+    txn.erase(Table::repo_blobs, KeyWriter().u32(row.repo).text(hex));
+}
+
 }  // namespace hffs::catalog

@@ -45,6 +45,7 @@ TreeLoader::TreeLoader(const CatalogOptions& options, Origin& origin, Store& sto
       missing_(clock),
       doubtful_(clock),
       restarted_(clock),
+      unconfirmed_(clock),
       limited_(clock) {}
 
 void TreeLoader::fetch_page(CommitNumber commit, Done<Page> done) {
@@ -81,6 +82,7 @@ void TreeLoader::store_page(CommitNumber commit, const std::string& key, TreePag
 void TreeLoader::complete(CommitNumber commit, Done<void> done) {
   const auto target = load_target(store_, commit);
   if (!target) return done(fail(target.error()));
+  if (target->commit.attested_by) confirm_behind(commit);
   if (target->commit.complete) return done({});
   const std::string key = listing_key(commit);
   const bool first = listings_.join(key, [done = std::move(done)](Result<bool> result) mutable {
@@ -150,6 +152,7 @@ void TreeLoader::find(CommitNumber commit, Position parent, const std::string& n
     row = load_commit(txn, commit);
   });
   if (!row) return done(fail(Code::stale, "commit {} is not in the index", commit));
+  if (row->attested_by) confirm_behind(commit);
   if (position || row->complete) return done(position);
   if (row->started) return ask_path(commit, parent, name, std::move(done));
   fetch_page(commit, [self = shared_from_this(), commit, parent, name,

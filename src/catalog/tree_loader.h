@@ -29,6 +29,9 @@ class TreeLoader : public std::enable_shared_from_this<TreeLoader> {
   void complete(CommitNumber commit, Done<void> done);
   // A commit that no ref named: it exists if the Hub gives its tree.
   void discover(RepoNumber repo, const CommitId& id, Done<CommitNumber> done);
+  // Asks the Hub for the whole tree of a self-attested commit, which is the commit's from then on.
+  // The commit may have another number afterwards.
+  void confirm(CommitNumber commit, Done<void> done);
   // No timer fires any more.
   void stop() { timer_.stop(); }
 
@@ -44,6 +47,9 @@ class TreeLoader : public std::enable_shared_from_this<TreeLoader> {
   void page_arrived(CommitNumber commit, const std::string& key, Result<Page> page);
   void ask_path(CommitNumber commit, Position parent, const std::string& name,
                 Done<std::optional<Position>> done);
+  void confirm_behind(CommitNumber commit);
+  void gather(CommitNumber commit, std::shared_ptr<std::vector<TreeEntry>> entries,
+              const std::string& cursor);
   void later(std::chrono::milliseconds delay, CommitNumber commit, const std::string& key);
 
   const CatalogOptions options_;
@@ -53,12 +59,14 @@ class TreeLoader : public std::enable_shared_from_this<TreeLoader> {
   Recent missing_;    // commits and paths that the Hub does not have
   Recent doubtful_;   // paths that were not found, which is no proof
   Recent restarted_;  // listings whose cursor was thrown away
+  Recent unconfirmed_;  // self-attested commits that the Hub was asked about
   Recent limited_;    // listings that waited for a rate limit, and have had no page since
   Guarded<std::unordered_map<CommitNumber, int>> asked_;  // single paths, by commit
   Flight<Page> pages_;
   Flight<bool> listings_;
   Flight<std::optional<Position>> paths_;
   Flight<CommitNumber> discoveries_;
+  Flight<bool> confirmations_;
   Timer timer_;
 };
 

@@ -5,9 +5,11 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "hffs/daemon.h"
 #include "hffs/error.h"
+#include "hffs/ids.h"
 
 namespace hffs::cli {
 
@@ -26,10 +28,36 @@ struct PathArguments {
   Flags flags;
 };
 
+struct ImportArguments {
+  std::string path;
+  std::string repo;      // of a plain folder
+  std::string revision;  // of a plain folder; empty: main
+  bool json = false;
+  Flags flags;
+};
+struct ExportArguments {
+  PathArguments what;
+  std::string directory;
+  bool flat = false;
+  bool json = false;
+  std::vector<std::string> include, exclude;
+};
+
 Result<void> mount(const Flags& flags);
 Result<void> umount(const UmountArguments& arguments);
 Result<void> status(const StatusArguments& arguments);
 Result<void> path(const PathArguments& arguments);
+Result<void> import_folder(const ImportArguments& arguments);
+Result<void> export_repo(const ExportArguments& arguments);
+
+// "REPO" or "REPO@REVISION", as people write it.
+struct RepoAt {
+  RepoId repo;
+  std::string revision;
+};
+Result<RepoAt> parse_repo_at(const std::string& text);
+// The directory of a repository's files in a mount.
+Result<std::string> find_snapshot(const PathArguments& arguments);
 
 // The socket of the daemon that serves a mount point, from the link in its root.
 Result<std::string> load_control_link(const std::string& mount_point);

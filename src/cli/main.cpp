@@ -24,6 +24,8 @@ constexpr const char* kExamples = R"(Examples:
   ls ~/hf/models--openai--whisper-tiny/snapshots/main/
   hffs path openai/whisper-tiny            a plain path for tools that want one
   hffs status                              what is here, and is the Hub up?
+  hffs import ~/.cache/huggingface/hub     take in what was downloaded before
+  hffs export openai/whisper-tiny /media/disk/hub    and take a model along
   hffs umount ~/hf
 
   sudo hffs mount /mnt/hf --allow-other    one mount for all users of a server
@@ -51,6 +53,26 @@ constexpr const char* kStatusHelp = R"(Examples:
   hffs status ~/hf                         the daemon that serves ~/hf
   hffs status --json | jq .store.bytes)";
 
+constexpr const char* kImportHelp = R"(What has the right hash joins the store, by reflink or copy; the source stays as it is. Where the
+Hub cannot be asked what a repository holds, the folder is believed, and marked so until the Hub
+has confirmed it. What was imported already is skipped: run it again to go on.
+
+Examples:
+  hffs import ~/.cache/huggingface/hub     all of a cache
+  hffs import /media/disk/models--openai--whisper-tiny
+  hffs import ~/whisper --repo openai/whisper-tiny
+  hffs import /media/disk/hub --json | jq .skipped
+
+Exit codes: 10 if a file had wrong bytes, 12 if one could not be read; the others were taken.)";
+
+constexpr const char* kExportHelp = R"(Fetches what is missing. The folder needs no hffs: it can be a HF_HUB_CACHE elsewhere, or be taken
+in with `hffs import`. Run it again to go on where it stopped.
+
+Examples:
+  hffs export openai/whisper-tiny /media/disk/hub
+  hffs export openai/whisper-tiny@main /media/disk/hub --exclude '*.bin' --exclude '*.msgpack'
+  hffs export openai/whisper-tiny ~/whisper --flat --include '*.safetensors' --include '*.json')";
+
 constexpr const char* kPathHelp = R"(Examples:
   llama.cpp -m "$(hffs path ggml-org/gemma-3-4b-it-GGUF)/gemma-3-4b-it-Q4_K_M.gguf"
   hffs path openai/whisper-tiny@main
@@ -59,6 +81,8 @@ constexpr const char* kPathHelp = R"(Examples:
 // What was read from the command line, and the command to run with it.
 struct Words {
   Flags mount;
+  cli::ImportArguments import;
+  cli::ExportArguments export_;
   cli::UmountArguments umount;
   cli::StatusArguments status;
   cli::PathArguments path;
@@ -103,6 +127,44 @@ void add_mount(CLI::App& app, Words& words) {
       ->type_name("SECONDS");
 }
 
+void add_carrying(CLI::App& app, Words& words) {
+  cli::ImportArguments& in = words.import;
+  auto* import = app.add_subcommand("import", "Take in models that lie in a folder");
+  import->footer(kImportHelp);
+  import->add_option("PATH", in.path, "A Hugging Face cache, or a plain folder of a model")
+      ->required();
+  import->add_option("--repo", in.repo, "PATH is a plain folder: of this repository")
+      ->type_name("ORG/NAME");
+  import->add_option("--revision", in.revision, "Its branch, tag or commit [main]")
+      ->type_name("REV")
+      ->needs("--repo");
+  import->add_flag("--json", in.json, "For programs");
+  import->add_option("--state-dir", in.flags.state_dir, "The daemon's state directory")
+      ->type_name("DIR");
+  import->add_option("--endpoint", in.flags.endpoints, "Where no daemon runs: the Hub or a mirror")
+      ->type_name("URL")
+      ->allow_extra_args(false);
+  import->add_flag("--offline", words.offline, "Where no daemon runs: send no request");
+
+  cli::ExportArguments& out = words.export_;
+  auto* export_ = app.add_subcommand("export", "Write a model into an ordinary cache folder");
+  export_->footer(kExportHelp);
+  export_->add_option("REPO", out.what.repo, "ORG/NAME or datasets/ORG/NAME, and @REVISION")
+      ->required();
+  export_->add_option("DIR", out.directory, "The cache that is written, or added to")->required();
+  export_->add_flag("--flat", out.flat, "Just the files, below DIR");
+  export_->add_option("--include", out.include, "Only files like this; may be repeated")
+      ->type_name("GLOB")
+      ->allow_extra_args(false);
+  export_->add_option("--exclude", out.exclude, "No files like this; may be repeated")
+      ->type_name("GLOB")
+      ->allow_extra_args(false);
+  export_->add_flag("--json", out.json, "For programs");
+  export_->add_option("--mount", out.what.mount_point, "Where hffs is mounted")->type_name("MNT");
+  export_->add_option("--state-dir", out.what.flags.state_dir, "The daemon's state directory")
+      ->type_name("DIR");
+}
+
 void add_others(CLI::App& app, Words& words) {
   auto* umount = app.add_subcommand("umount", "End a mount, and its daemon");
   umount->footer(kUmountHelp);
@@ -124,18 +186,21 @@ void add_others(CLI::App& app, Words& words) {
   path->add_option("--state-dir", words.path.flags.state_dir, "The daemon's state directory")
       ->type_name("DIR");
 
+  add_carrying(app, words);
   app.add_subcommand("version", "Print the version");
 }
 
 Result<void> run(const CLI::App& app, Words& words) {
   if (words.allow_other) words.mount.allow_other = true;
-  if (words.offline) words.mount.offline = true;
+  if (words.offline) words.mount.offline = words.import.flags.offline = true;
   if (words.offline_partial) words.mount.offline_partial = true;
   const std::string command = app.get_subcommands().front()->get_name();
   if (command == "mount") return cli::mount(words.mount);
   if (command == "umount") return cli::umount(words.umount);
   if (command == "status") return cli::status(words.status);
   if (command == "path") return cli::path(words.path);
+  if (command == "import") return cli::import_folder(words.import);
+  if (command == "export") return cli::export_repo(words.export_);
   fmt::print("hffs {}\n", HFFS_VERSION);
   return {};
 }

@@ -62,20 +62,31 @@ Result<std::string> ask_path(const Flags& flags, const RepoId& repo, const std::
 
 }  // namespace
 
-Result<void> path(const PathArguments& arguments) {
-  const std::size_t at = arguments.repo.find('@');
-  const std::string name = arguments.repo.substr(0, at);
+Result<RepoAt> parse_repo_at(const std::string& text) {
+  const std::size_t at = text.find('@');
+  const std::string name = text.substr(0, at);
   const auto repo = RepoId::parse_user(name);
   if (!repo)
     return fail(Code::invalid, "'{}' is not a repository; write ORG/NAME or datasets/ORG/NAME",
                 name);
   const auto revision =
-      parse_revision(at == arguments.repo.npos ? "main" : arguments.repo.substr(at + 1));
+      parse_revision(at == text.npos ? "main" : text.substr(at + 1));
   if (!revision)
     return fail(Code::invalid, "'{}' names no revision; write REPO@main, REPO@v1.0 or REPO@COMMIT",
-                arguments.repo);
-  auto found = arguments.mount_point.empty() ? ask_path(arguments.flags, *repo, *revision)
-                                             : load_path(arguments.mount_point, *repo, *revision);
+                text);
+  return RepoAt{*repo, *revision};
+}
+
+Result<std::string> find_snapshot(const PathArguments& arguments) {
+  const auto what = parse_repo_at(arguments.repo);
+  if (!what) return fail(Error(what.error()));
+  return arguments.mount_point.empty()
+             ? ask_path(arguments.flags, what->repo, what->revision)
+             : load_path(arguments.mount_point, what->repo, what->revision);
+}
+
+Result<void> path(const PathArguments& arguments) {
+  auto found = find_snapshot(arguments);
   if (!found) return fail(found);
   fmt::print("{}\n", *found);
   return {};

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <array>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "commands.h"
+#include "progress.h"
 
 namespace hffs::cli {
 namespace {
@@ -11,20 +11,6 @@ namespace {
 using nlohmann::json;
 constexpr std::chrono::seconds kAnswer{10};
 
-std::string bytes_text(std::uint64_t bytes) {
-  static constexpr std::array<const char*, 5> kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  for (; value >= 1'024 && unit + 1 < kUnits.size(); ++unit) value /= 1'024;
-  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
-}
-
-std::string duration_text(std::uint64_t seconds) {
-  if (seconds < 60) return fmt::format("{} s", seconds);
-  if (seconds < 3'600) return fmt::format("{} min", seconds / 60);
-  if (seconds < 86'400) return fmt::format("{} h {} min", seconds / 3'600, seconds % 3'600 / 60);
-  return fmt::format("{} d {} h", seconds / 86'400, seconds % 86'400 / 3'600);
-}
 
 void row(std::string_view name, std::string_view text) {
   fmt::print("{:<12} {}\n", name, text);
@@ -54,6 +40,9 @@ void print_for_people(const json& status) {
                           bytes_text(count(store, "free_bytes"))));
   row("known", fmt::format("{} repositories, {} commits, {} files", count(catalog, "repos"),
                            count(catalog, "commits"), count(catalog, "files")));
+  if (count(catalog, "self_attested") != 0)
+    row("unconfirmed", fmt::format("{} commits that were imported, and that the Hub has not listed yet",
+                                   count(catalog, "self_attested")));
   row("now", fmt::format("{} readers wait, {} requests under way", count(transfer, "waiters"),
                          count(transfer, "requests")));
   row("reads", fmt::format("{}: {}", status.at("mode").get<std::string>(),

@@ -19,6 +19,9 @@ Result<std::string> text_of(const nlohmann::json& request, const char* name,
   return found->get<std::string>();
 }
 
+// As many as one answer may well hold; the count beside them is exact.
+constexpr std::size_t kMostSelfAttested = 100;
+
 double seconds_of(std::chrono::milliseconds time) {
   return std::chrono::duration<double>(time).count();
 }
@@ -55,7 +58,11 @@ void Commands::answer(const Peer& peer, const nlohmann::json& request, Done<nloh
   if (command == "status") return done(status());
   if (command == "stop") return done(stop(peer));
   if (command == "path") return find_path(peer, request, std::move(done));
-  done(fail(Code::invalid, "unknown command '{}'; there are status, path, wait and stop", command));
+  if (command == "import") return done(parts_.imports.start(peer, request));
+  if (command == "import-progress") return done(parts_.imports.look(peer, request));
+  done(fail(Code::invalid,
+            "unknown command '{}'; there are status, path, import, import-progress, wait and stop",
+            command));
 }
 
 nlohmann::json Commands::status() const {
@@ -65,6 +72,11 @@ nlohmann::json Commands::status() const {
   for (const auto& health : parts_.origin.health())
     endpoints.push_back(
         {{"endpoint", health.endpoint}, {"up", health.up}, {"last_error", health.last_error}});
+  nlohmann::json self_attested = nlohmann::json::array();
+  for (const SelfAttested& each : parts_.catalog->self_attested(kMostSelfAttested))
+    self_attested.push_back({{"repo", each.repo.text()},
+                             {"commit", each.commit.hex()},
+                             {"imported_by", each.importer}});
   const Store::Usage store = parts_.store.usage();
   const Catalog::Usage catalog = parts_.catalog->usage();
   const TransferEngine::Snapshot transfer = parts_.transfer.snapshot();
@@ -93,7 +105,11 @@ nlohmann::json Commands::status() const {
         {"unclaimed_bytes", store.unclaimed_bytes},
         {"free_bytes", store.free_bytes}}},
       {"catalog",
-       {{"repos", catalog.repos}, {"commits", catalog.commits}, {"files", catalog.files}}},
+       {{"repos", catalog.repos},
+        {"commits", catalog.commits},
+        {"files", catalog.files},
+        {"self_attested", catalog.self_attested}}},
+      {"self_attested", std::move(self_attested)},
       {"transfer",
        {{"waiters", transfer.waiters},
         {"requests", transfer.requests},

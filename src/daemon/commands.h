@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What can be asked of a running daemon over its socket: status, path, stop. Threads: answer() on
+// What can be asked of a running daemon over its socket: status, path, imports, stop. Threads: answer() on
 // the control thread; completions on any. Blocks on the local disk only.
 #pragma once
 
@@ -17,6 +17,7 @@
 #include "hffs/store.h"
 #include "hffs/telemetry.h"
 #include "hffs/transfer.h"
+#include "import_jobs.h"
 
 namespace hffs {
 
@@ -31,6 +32,7 @@ class Commands {
     std::shared_ptr<Catalog> catalog;  // walks under way keep it
     const TransferEngine& transfer;
     const FuseServer& server;
+    ImportJobs& imports;
     std::function<void(const Peer&)> stop;  // ends the daemon, later
   };
   explicit Commands(Parts parts) : parts_(std::move(parts)), started_(parts_.clock.now()) {}

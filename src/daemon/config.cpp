@@ -211,6 +211,7 @@ Result<std::chrono::milliseconds> choose_seconds(
 
 // The daemon would wait for itself.
 Result<void> check_apart(const Config& config) {
+  if (config.mount_point.empty()) return {};  // a command that mounts nothing
   std::error_code error;
   const auto mount = std::filesystem::weakly_canonical(config.mount_point, error);
   if (error) return {};

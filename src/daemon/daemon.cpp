@@ -26,6 +26,7 @@
 #include "hffs/prefetch.h"
 #include "hffs/store.h"
 #include "hffs/transfer.h"
+#include "import_jobs.h"
 
 namespace hffs {
 namespace {
@@ -80,6 +81,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<FileSystem> files_;
   std::unique_ptr<Keeper> keeper_;
   std::unique_ptr<FuseServer> server_;
+  std::unique_ptr<ImportJobs> imports_;
   std::unique_ptr<Commands> commands_;
   unsigned mount_minor_ = 0;
   std::thread session_;
@@ -161,6 +163,7 @@ Result<void> RunningDaemon::mount() {
 }
 
 Result<void> RunningDaemon::listen() {
+  imports_ = std::make_unique<ImportJobs>(*catalog_, *store_, system_disk());
   commands_ = std::make_unique<Commands>(Commands::Parts{
       .config = config_,
       .clock = system_clock(),
@@ -170,6 +173,7 @@ Result<void> RunningDaemon::listen() {
       .catalog = catalog_,
       .transfer = *transfer_,
       .server = *server_,
+      .imports = *imports_,
       .stop =
           [this](const Peer& peer) {
             log(Level::info, "daemon", "asked to end by uid={} pid={}", peer.uid, peer.pid);
@@ -257,8 +261,9 @@ void RunningDaemon::end_session() {
 
 RunningDaemon::~RunningDaemon() {
   if (control_) control_->stop();
-  end_session();
   commands_.reset();
+  imports_.reset();
+  end_session();
   keeper_.reset();
   files_.reset();
   *engine_.lock() = nullptr;

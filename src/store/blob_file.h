@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "bitmap.h"
-#include "content_hash.h"
+#include "hffs/content_hash.h"
 #include "hffs/guarded.h"
 #include "hffs/posix.h"
 #include "hffs/store.h"

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <set>
 
-#include "content_hash.h"
 #include "environment.h"
+#include "hffs/content_hash.h"
 #include "hffs/guarded.h"
 #include "hffs/record.h"
 #include "hffs/telemetry.h"

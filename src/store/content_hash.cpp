@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "content_hash.h"
+#include "hffs/content_hash.h"
+
+#include <openssl/evp.h>
 
 #include <array>
 
 namespace hffs {
+
+void ContentHash::FreeContext::operator()(evp_md_ctx_st* context) const {
+  EVP_MD_CTX_free(context);
+}
 
 Result<ContentHash> ContentHash::start(BlobId::Kind kind, std::uint64_t size) {
   ContentHash hash;

@@ -280,7 +280,7 @@ void Verifier::finish_import(Import& import) {
   if (!hex) return import.done(fail(hex));
   if (*hex != info.id.hex())
     return import.done(
-        fail(Code::corrupt, "{} does not have the hash {}", import.path, info.id.hex()));
+        fail(Code::corrupt, "the hash of its bytes is {}, not {}", *hex, info.id.hex()));
   auto blob = open_to_import_into(info.number);
   if (!blob) return import.done(fail(blob));
   if ((*blob)->whole()) return import.done(parts_.disk.remove(import.path));

@@ -44,7 +44,7 @@ def try_mount(idle, *words, code, says=(), env=None, user=None):
     (["mount", "/tmp", "--nonsense"], ["--nonsense", "hffs mount --help"]),
     (["moutn", "/tmp"], ["moutn", "did you mean 'hffs mount'"]),
     (["frobnicate"], ["frobnicate", "--help"]),
-    (["mount"], ["MNT"]), (["umount"], ["MNT"]), (["path"], ["REPO"]),
+    (["mount"], ["MNT"]), (["umount"], ["MNT"]), (["path"], ["REPO"]), (["import"], ["PATH"]), (["export", "a/b"], ["DIR"]),
     (["status", "--jsn"], ["--jsn"]),
     (["mount", "/tmp", "--ref-ttl", "soon"], ["ref-ttl"]),
     (["mount", "/tmp", "--endpoint"], ["endpoint"]),
@@ -60,7 +60,7 @@ def test_no_command_shows_what_there_is():
 
 
 @pytest.mark.parametrize("words", [["--help"], ["mount", "--help"], ["umount", "--help"], ["status", "--help"],
-                                   ["path", "--help"], ["--version"], ["version"]])
+                                   ["path", "--help"], ["import", "--help"], ["export", "--help"], ["--version"], ["version"]])
 def test_words_of_help(words):
     done = hffs(*words)
     assert done.code == 0 and done.out and not done.err
@@ -334,7 +334,10 @@ def test_control_socket_survives_strangers(make):
     path = os.readlink(mount.point / ".hffs")
     for said in (b"\n", b"{}\n", b"[]\n", b"nonsense\n", b"{\"command\": 7}\n", b"{\"command\": \"dance\"}\n",
                  b"x" * 100_000 + b"\n", b"\xff\xfe\n", b"{\"command\": \"path\"}\n",
-                 b"{\"command\": \"path\", \"repo\": \"../..\"}\n", b"[" * 4000 + b"\n"):
+                 b"{\"command\": \"path\", \"repo\": \"../..\"}\n", b"[" * 4000 + b"\n",
+                 b"{\"command\": \"import\", \"path\": 5}\n", b"{\"command\": \"import\", \"path\": \"tmp\"}\n",
+                 b"{\"command\": \"import\", \"path\": \"/\", \"repo\": []}\n",
+                 b"{\"command\": \"import-progress\", \"job\": \"1\", \"from\": -1}\n"):
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(5)
             client.connect(path)

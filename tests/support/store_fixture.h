@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "blob_rows.h"
-#include "content_hash.h"
 #include "hffs/store.h"
+#include "temporary.h"
 #include "wait.h"
 
 namespace hffs::test {
@@ -46,27 +46,6 @@ inline bool is_part(std::span<const std::byte> part, std::span<const std::byte> 
   return offset + part.size() <= whole.size() &&
          (part.empty() || std::memcmp(part.data(), whole.data() + offset, part.size()) == 0);
 }
-
-inline BlobId id_of(std::span<const std::byte> bytes, BlobId::Kind kind = BlobId::Kind::sha256) {
-  auto hash = *ContentHash::start(kind, bytes.size());
-  (void)hash.update(bytes);
-  return *BlobId::parse(*hash.finish());
-}
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "hffs-store-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // What a listener heard, to be waited for.
 class Heard {

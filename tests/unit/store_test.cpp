@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "bitmap.h"
-#include "content_hash.h"
+#include "hffs/content_hash.h"
 
 namespace hffs {
 namespace {

@@ -4,8 +4,6 @@
 // of "blob SIZE\0" and the bytes. Threads: a value with one owner.
 #pragma once
 
-#include <openssl/evp.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,6 +12,8 @@
 
 #include "hffs/error.h"
 #include "hffs/ids.h"
+
+struct evp_md_ctx_st;
 
 namespace hffs {
 
@@ -26,9 +26,9 @@ class ContentHash {
 
  private:
   struct FreeContext {
-    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+    void operator()(evp_md_ctx_st* context) const;
   };
-  std::unique_ptr<EVP_MD_CTX, FreeContext> context_;
+  std::unique_ptr<evp_md_ctx_st, FreeContext> context_;
 };
 
 }  // namespace hffs

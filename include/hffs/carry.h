@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Carry: models taken along. An *import* brings what lies in a folder (a Hugging Face cache in any of
+// its layouts, or a plain folder of a model) into the store; an *export* writes an ordinary cache
+// folder that needs no hffs. What may join the store, and as what: docs/SEMANTICS.md, "Taking
+// along".
+//
+// Threads: an Importer works on a thread of its own; its calls may come from any. export_snapshot()
+// works on the caller's, and blocks for as long as it takes.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hffs/clock.h"
+#include "hffs/error.h"
+#include "hffs/ids.h"
+#include "hffs/posix.h"
+#include "hffs/store.h"
+#include "hffs/trees.h"
+
+namespace hffs {
+
+// Why a file was left out.
+enum class Skip : std::uint8_t {
+  partial,       // a download that did not end
+  broken_link,   // leads nowhere
+  outside,       // leads out of the folder
+  wrong_bytes,   // hash or size is not what it must be
+  unreadable,
+  not_in_tree,   // the Hub's tree of the commit has no such file or content
+  unreferenced,  // a blob that no snapshot names
+  bad_name,      // cannot stand in a repository
+};
+std::string_view name_of(Skip why);
+
+struct Skipped {
+  std::string path;
+  Skip why = Skip::unreadable;
+  std::string reason;  // a sentence for people; with both hashes where it is about hashes
+};
+
+struct CarryProgress {
+  std::string doing;  // "reading the folder", …
+  std::uint64_t files_done = 0, files = 0;
+  std::uint64_t bytes_done = 0, bytes = 0;
+};
+
+struct ImportRequest {
+  std::string path;  // absolute: a cache, one repository's folder in it, or a plain folder
+  std::optional<RepoId> repo;     // of a plain folder
+  std::string revision = "main";  // of a plain folder: a branch, or a whole commit
+  uid_t importer = 0;
+};
+
+struct ImportedCommit {
+  RepoId repo;
+  CommitId commit;
+  bool self_attested = false;
+  std::string reason;  // why the Hub's tree was not to be had
+  std::uint64_t files = 0, bytes = 0;                  // in its tree
+  std::uint64_t taken_files = 0, taken_bytes = 0;      // now
+  std::uint64_t present_files = 0, present_bytes = 0;  // in the store already
+};
+
+struct ImportReport {
+  std::vector<ImportedCommit> commits;
+  std::vector<Skipped> skipped;
+  std::vector<std::string> remarks;
+};
+
+// One import. The destructor stops it: what was not taken yet is left out, and nothing half taken
+// stays. Only one at a time for a store.
+class Importer {
+ public:
+  static Result<std::unique_ptr<Importer>> start(ImportRequest request, Trees& trees, Store& store,
+                                                 Disk& disk);
+  virtual ~Importer() = default;
+  virtual CarryProgress progress() const = 0;
+  // Nothing while it works. Fails where nothing could be read, or the store takes no more.
+  virtual std::optional<Result<ImportReport>> result() const = 0;
+};
+
+struct ExportRequest {
+  std::string snapshot;  // a commit's directory in a mount: …/models--ORG--NAME/snapshots/COMMIT
+  std::string revision;  // the ref to write; empty: none
+  std::string directory;
+  bool flat = false;  // just the files
+  // Patterns as huggingface_hub reads them: '*' matches '/', and "folder/" is all below it.
+  std::vector<std::string> include, exclude;
+};
+
+struct ExportReport {
+  std::string path;  // the snapshot's directory in the folder that was written
+  std::uint64_t written_files = 0, written_bytes = 0;
+  std::uint64_t present_files = 0, present_bytes = 0;  // there already, with the right bytes
+  std::vector<Skipped> failed;
+};
+
+// Each file is whole and has the hash of its name, or is not there. Fails where nothing could be
+// written at all; a file that could not be had is in the report. `tell` hears now and then.
+Result<ExportReport> export_snapshot(const ExportRequest& request, Disk& disk,
+                                     const std::function<void(const CarryProgress&)>& tell);
+
+}  // namespace hffs

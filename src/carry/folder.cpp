@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "folder.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <memory>
+
+namespace hffs::carry {
+namespace {
+
+constexpr int kAttempts = 1'000;
+
+}  // namespace
+
+Result<Folder> Folder::open(const std::string& path) {
+  Folder folder;
+  folder.path_ = path;
+  folder.root_ = UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.root_) return fail(system_error(errno, fmt::format("opening {}", path)));
+  return folder;
+}
+
+Result<UniqueFd> Folder::open_beneath(const std::string& place, int flags) const {
+  open_how how{};
+  how.flags = static_cast<unsigned>(flags | O_CLOEXEC);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  const char* name = place.empty() ? "." : place.c_str();
+  // EAGAIN: something was renamed somewhere while the kernel followed a "..".
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    UniqueFd fd(static_cast<int>(::syscall(SYS_openat2, root_.get(), name, &how, sizeof(how))));
+    if (fd) return fd;
+    if (errno != EAGAIN) break;
+  }
+  if (errno == EXDEV)
+    return fail(Code::refused, "it leads out of {}", path_);
+  if (errno == ELOOP) return fail(Code::not_found, "its links lead in a circle");
+  return fail(system_error(errno, fmt::format("{}/{}", path_, place)));
+}
+
+Result<std::vector<Folder::Item>> Folder::list(const std::string& place) const {
+  auto fd = open_beneath(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!fd) return fail(fd);
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::fdopendir(fd->get()), &::closedir);
+  if (!directory) return fail(system_error(errno, fmt::format("{}/{}", path_, place)));
+  const int number = fd->release();
+  std::vector<Item> items;
+  errno = 0;
+  while (const dirent* found = ::readdir(directory.get())) {
+    const std::string name = found->d_name;
+    if (name == "." || name == "..") continue;
+    struct stat status{};
+    if (::fstatat(number, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0)
+      items.push_back({name, status.st_mode & S_IFMT});
+    errno = 0;
+  }
+  if (errno != 0) return fail(system_error(errno, fmt::format("listing {}/{}", path_, place)));
+  std::ranges::sort(items, {}, &Item::name);
+  return items;
+}
+
+bool Folder::is_directory(const std::string& place) const {
+  return open_beneath(place, O_PATH | O_DIRECTORY | O_NOFOLLOW).has_value();
+}
+
+Result<Folder::File> Folder::open_file(const std::string& place) const {
+  // Not blocked by a pipe, and no device is touched before it is known to be a file.
+  auto fd = open_beneath(place, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  if (!fd) return fail(fd);
+  struct stat status{};
+  if (::fstat(fd->get(), &status) != 0)
+    return fail(system_error(errno, fmt::format("{}/{}", path_, place)));
+  if (!S_ISREG(status.st_mode)) return fail(Code::invalid, "it is not a regular file");
+  return File{std::move(*fd), static_cast<std::uint64_t>(status.st_size)};
+}
+
+Result<std::string> Folder::read_link(const std::string& place) const {
+  auto link = open_beneath(place, O_PATH | O_NOFOLLOW);
+  if (!link) return fail(link);
+  std::array<char, PATH_MAX> target;
+  const ssize_t size = ::readlinkat(link->get(), "", target.data(), target.size());
+  if (size < 0) return fail(system_error(errno, fmt::format("{}/{}", path_, place)));
+  return std::string(target.data(), static_cast<std::size_t>(size));
+}
+
+Result<std::string> Folder::read_small(const std::string& place, std::size_t most) const {
+  auto file = open_file(place);
+  if (!file) return fail(file);
+  std::string text(std::min<std::uint64_t>(file->size, most + 1), '\0');
+  auto count = system_disk().pread_some(file->fd.get(),
+                                        std::as_writable_bytes(std::span(text)), 0);
+  if (!count) return fail(count);
+  text.resize(*count);
+  if (text.size() > most) return fail(Code::invalid, "it has more than {} bytes", most);
+  return text;
+}
+
+Skipped refused(const std::string& place, const Error& error) {
+  if (error.code == Code::not_found) return {place, Skip::broken_link, "it leads nowhere"};
+  if (error.code == Code::refused) return {place, Skip::outside, error.message};
+  return {place, Skip::unreadable, error.message};
+}
+
+}  // namespace hffs::carry

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Folder: a directory of somebody else's, read without ever leaving it: a link that leads out is
+// refused by the kernel at the open itself, since what it leads to may be nobody's business.
+// Threads: a value with one owner; all calls block on that file system.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "hffs/carry.h"
+#include "hffs/error.h"
+#include "hffs/posix.h"
+
+namespace hffs::carry {
+
+class Folder {
+ public:
+  static Result<Folder> open(const std::string& path);
+
+  struct Item {
+    std::string name;
+    mode_t type = 0;  // S_IFMT of the name itself
+  };
+  // By name; without "." and "..".
+  Result<std::vector<Item>> list(const std::string& place) const;
+  bool is_directory(const std::string& place) const;
+  // A regular file, through links that stay inside.
+  struct File {
+    UniqueFd fd;
+    std::uint64_t size = 0;
+  };
+  Result<File> open_file(const std::string& place) const;
+  Result<std::string> read_link(const std::string& place) const;
+  // At most `most` bytes; Code::invalid if there are more.
+  Result<std::string> read_small(const std::string& place, std::size_t most) const;
+  const std::string& path() const { return path_; }
+
+ private:
+  Result<UniqueFd> open_beneath(const std::string& place, int flags) const;
+  std::string path_;
+  UniqueFd root_;
+};
+
+// Why a file that open_file() refused is left out.
+Skipped refused(const std::string& place, const Error& error);
+
+}  // namespace hffs::carry

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layout.h"
+
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace hffs::carry {
+namespace {
+
+constexpr std::size_t kMostListingBytes = std::size_t{256} << 20;
+constexpr int kMostDepth = 64;
+// huggingface_hub 1.32, utils/_shared_blobs.py: the mark of a cache-wide store.
+constexpr const char* kSharedStore = "blobs/.huggingface-shared-blobs";
+
+std::string join(const std::string& folder, const std::string& name) {
+  return folder.empty() ? name : folder + '/' + name;
+}
+
+// "blobs/HASH" at the end of a link.
+std::optional<BlobId> blob_of_link(const std::string& target) {
+  const std::filesystem::path path(target);
+  if (path.parent_path().filename() != "blobs") return {};
+  auto blob = BlobId::parse(path.filename().string());
+  if (!blob) return {};
+  return *blob;
+}
+
+class Reader {
+ public:
+  Reader(Found& found, bool plain) : found_(found), plain_(plain) {}
+
+  // All files below `place`, which are those of the repository below `path`.
+  void walk(const std::string& place, const std::string& path, std::vector<FoundFile>& files,
+            int depth = 0) {
+    const auto items = found_.folder.list(place);
+    if (!items) return skip(place, Skip::unreadable, items.error().message);
+    if (depth > kMostDepth) return skip(place, Skip::bad_name, "it lies too deep");
+    for (const auto& [name, type] : *items) {
+      const std::string here = join(place, name), inside = join(path, name);
+      if (plain_ && (inside == ".cache" || inside == ".git")) continue;  // clients' own
+      if (plain_ && name.ends_with(".incomplete")) {
+        skip(here, Skip::partial, "a download that did not end");
+      } else if (S_ISDIR(type)) {
+        walk(here, inside, files, depth + 1);
+      } else if (!parse_repo_path(inside)) {
+        skip(here, Skip::bad_name, "no repository can have this name");
+      } else {
+        take(here, inside, type, files);
+      }
+    }
+  }
+
+  void skip(std::string place, Skip why, std::string reason) {
+    found_.skipped.push_back({std::move(place), why, std::move(reason)});
+  }
+
+ private:
+  void take(const std::string& place, const std::string& path, mode_t type,
+            std::vector<FoundFile>& files) {
+    const auto file = found_.folder.open_file(place);
+    if (!file) {
+      found_.skipped.push_back(refused(place, file.error()));
+      return;
+    }
+    FoundFile taken{.path = path, .place = place, .size = file->size};
+    if (S_ISLNK(type))
+      if (const auto target = found_.folder.read_link(place)) taken.blob = blob_of_link(*target);
+    files.push_back(std::move(taken));
+  }
+
+  Found& found_;
+  const bool plain_;
+};
+
+void read_refs(Found& found, FoundRepo& repo, const std::string& place,
+               const std::string& revision) {
+  const auto items = found.folder.list(place);
+  if (!items) return;  // none: a cache that knows commits only
+  for (const auto& [name, type] : *items) {
+    const std::string here = join(place, name), inside = join(revision, name);
+    if (S_ISDIR(type)) {
+      read_refs(found, repo, here, inside);
+      continue;
+    }
+    auto text = found.folder.read_small(here, 128);
+    if (text) text->erase(text->find_last_not_of(" \r\n\t") + 1);
+    auto commit = text ? CommitId::parse(*text) : fail(text);
+    if (!parse_revision(inside) || !commit)
+      found.skipped.push_back({here, Skip::bad_name, "it is no ref: it names no commit"});
+    else
+      repo.refs.push_back({inside, *commit});
+  }
+}
+
+// What huggingface_hub 2 keeps of a tree.
+std::vector<Attestation::File> read_listing(const Folder& folder, const std::string& place) {
+  std::vector<Attestation::File> files;
+  const auto text = folder.read_small(place, kMostListingBytes);
+  if (!text) return files;
+  const auto parsed = nlohmann::json::parse(*text, nullptr, false);
+  if (!parsed.is_object() || parsed.value("format_version", nlohmann::json()) != 1) return files;
+  const auto listed = parsed.find("files");
+  if (listed == parsed.end() || !listed->is_object()) return files;
+  for (const auto& [path, file] : listed->items()) {
+    if (!file.is_object() || !parse_repo_path(path)) continue;
+    const bool lfs = file.contains("lfs_sha256");
+    const auto hash = file.find(lfs ? "lfs_sha256" : "blob_id");
+    const auto size = file.find(lfs ? "lfs_size" : "size");
+    if (hash == file.end() || !hash->is_string() || size == file.end() ||
+        !size->is_number_unsigned())
+      continue;
+    if (auto blob = BlobId::parse(hash->get<std::string>()))
+      files.push_back({path, *blob, size->get<std::uint64_t>()});
+  }
+  return files;
+}
+
+// Blobs that are not whole, and those that no snapshot leads to.
+void look_at_blobs(Found& found, const std::string& place, const FoundRepo& repo) {
+  const auto items = found.folder.list(place);
+  if (!items) return;
+  std::set<std::string> named;
+  for (const FoundCommit& commit : repo.commits)
+    for (const FoundFile& file : commit.files)
+      if (file.blob) named.insert(file.blob->hex());
+  for (const auto& [name, type] : *items) {
+    if (name.ends_with(".incomplete"))
+      found.skipped.push_back({join(place, name), Skip::partial, "a download that did not end"});
+    else if (BlobId::parse(name) && !named.contains(name))
+      found.skipped.push_back({join(place, name), Skip::unreferenced, "no snapshot names it"});
+  }
+}
+
+void read_repo(Found& found, const RepoId& id, const std::string& place) {
+  FoundRepo repo{.id = id};
+  Reader reader(found, false);
+  if (const auto snapshots = found.folder.list(join(place, "snapshots"))) {
+    for (const auto& [name, type] : *snapshots) {
+      const std::string here = join(place, "snapshots/" + name);
+      const auto commit = CommitId::parse(name);
+      if (!commit || !S_ISDIR(type)) {
+        if (!S_ISLNK(type)) reader.skip(here, Skip::bad_name, "it is no commit's snapshot");
+        continue;
+      }
+      FoundCommit& taken = repo.commits.emplace_back(FoundCommit{.id = *commit});
+      reader.walk(here, "", taken.files);
+      taken.listing = read_listing(found.folder, join(place, "trees/" + name + ".json"));
+    }
+  }
+  read_refs(found, repo, join(place, "refs"), "");
+  look_at_blobs(found, join(place, "blobs"), repo);
+  found.repos.push_back(std::move(repo));
+}
+
+Result<std::string> real_path(const std::string& path) {
+  std::error_code error;
+  auto real = std::filesystem::canonical(path, error);
+  if (error) return fail(system_error(error.value(), path));
+  if (!std::filesystem::is_directory(real, error))
+    return fail(Code::not_directory, "{} is not a folder", path);
+  return real.string();
+}
+
+}  // namespace
+
+Result<Found> read_cache(const std::string& path) {
+  auto real = real_path(path);
+  if (!real) return fail(real);
+  const std::filesystem::path given(*real);
+  if (const auto alone = RepoId::parse_layout(given.filename().string())) {
+    // Its links stay inside, but where the cache has a store of its own they lead into that.
+    const auto cache = given.parent_path();
+    const bool shared = std::filesystem::exists(cache / kSharedStore);
+    auto folder = Folder::open(shared ? cache.string() : *real);
+    if (!folder) return fail(folder);
+    Found found{.folder = std::move(*folder)};
+    read_repo(found, *alone, shared ? alone->layout() : "");
+    return found;
+  }
+  auto folder = Folder::open(*real);
+  if (!folder) return fail(folder);
+  Found found{.folder = std::move(*folder)};
+  const auto items = found.folder.list("");
+  if (!items) return fail(Error(items.error()));
+  for (const auto& [name, type] : *items)
+    if (const auto id = RepoId::parse_layout(name); id && S_ISDIR(type))
+      read_repo(found, *id, name);
+  if (!found.repos.empty()) return found;
+  // What HF_HOME names holds the cache itself.
+  if (found.folder.is_directory("hub")) return read_cache(*real + "/hub");
+  return fail(Code::invalid,
+              "{} holds no models--ORG--NAME folder; for a plain folder of a model say --repo "
+              "ORG/NAME",
+              path);
+}
+
+Result<Found> read_snapshot(const std::string& path, const CommitId& commit) {
+  const auto id = RepoId::parse_layout(std::filesystem::path(path).filename().string());
+  if (!id) return fail(Code::invalid, "{} is not the folder of a repository", path);
+  auto folder = Folder::open(path);
+  if (!folder) return fail(folder);
+  Found found{.folder = std::move(*folder)};
+  FoundRepo& repo = found.repos.emplace_back(FoundRepo{.id = *id});
+  FoundCommit& taken = repo.commits.emplace_back(FoundCommit{.id = commit});
+  Reader(found, false).walk("snapshots/" + commit.hex(), "", taken.files);
+  return found;
+}
+
+Result<Found> read_plain(const std::string& path, const RepoId& repo) {
+  auto real = real_path(path);
+  if (!real) return fail(real);
+  auto folder = Folder::open(*real);
+  if (!folder) return fail(folder);
+  Found found{.folder = std::move(*folder)};
+  if (found.folder.is_directory("snapshots") && found.folder.is_directory("blobs"))
+    return fail(Code::invalid, "{} is a folder of a cache: import it without --repo", path);
+  FoundRepo& taken = found.repos.emplace_back(FoundRepo{.id = repo});
+  Reader(found, true).walk("", "", taken.commits.emplace_back().files);
+  if (taken.commits.front().files.empty() && found.skipped.empty())
+    return fail(Code::invalid, "{} holds no file", path);
+  return found;
+}
+
+}  // namespace hffs::carry

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What lies in a folder, by the layouts that there are of a Hugging Face cache:
+// - snapshots/COMMIT/PATH links to blobs/HASH;
+// - blobs/HASH links on, to blobs/HH/XETHASH of the whole cache (huggingface_hub 1.32 and later);
+// - where links are not possible (Windows) snapshots hold the files themselves;
+// - trees/COMMIT.json has the commit's listing (huggingface_hub 2 and later).
+// Nothing is believed: names are checked, and bytes are hashed later.
+// Threads: pure functions of the file system; they block on it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "folder.h"
+#include "hffs/carry.h"
+#include "hffs/ids.h"
+#include "hffs/trees.h"
+
+namespace hffs::carry {
+
+struct FoundFile {
+  std::string path;            // in the repository
+  std::string place;           // in the folder
+  std::uint64_t size = 0;
+  std::optional<BlobId> blob;  // what its link says that it is
+};
+struct FoundCommit {
+  std::optional<CommitId> id;  // a plain folder does not know
+  std::vector<FoundFile> files;
+  std::vector<Attestation::File> listing;  // what the folder knows of the tree beyond its files
+};
+struct FoundRef {
+  std::string revision;
+  CommitId commit;
+};
+struct FoundRepo {
+  RepoId id;
+  std::vector<FoundRef> refs;
+  std::vector<FoundCommit> commits;
+};
+struct Found {
+  Folder folder;
+  std::vector<FoundRepo> repos;
+  std::vector<Skipped> skipped;
+};
+
+// Code::invalid says what the path is instead.
+Result<Found> read_cache(const std::string& path);
+// One commit of the repository whose folder `path` is.
+Result<Found> read_snapshot(const std::string& path, const CommitId& commit);
+Result<Found> read_plain(const std::string& path, const RepoId& repo);
+
+}  // namespace hffs::carry

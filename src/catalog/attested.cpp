@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Trees that came from a folder, and how they give way.
+#include <map>
+
+#include "hffs/record.h"
+#include "index.h"
+
+namespace hffs::catalog {
+namespace {
+
+// Whether every file of `now` is one of `then`, with the same content.
+bool grows_into(const std::vector<TreeEntry>& now, const std::vector<TreeEntry>& then) {
+  std::map<std::string_view, const TreeEntry*> by_path;
+  for (const TreeEntry& file : then)
+    if (file.kind == TreeEntry::Kind::file) by_path[file.path] = &file;
+  for (const TreeEntry& file : now) {
+    const auto found = by_path.find(file.path);
+    if (found == by_path.end() || found->second->blob != file.blob ||
+        found->second->size != file.size)
+      return false;
+  }
+  return true;
+}
+
+void erase_tree(WriteTxn& txn, const Store& store, const CommitRow& commit) {
+  for (Position position = 1; position < commit.next_position; ++position) {
+    const auto entry = load_entry(txn, commit.number, position);
+    if (!entry) continue;
+    if (const auto blob = store.find_blob(txn, entry->blob))
+      erase_source(txn, blob->number, blob->id.hex(), {commit.repo, commit.number, position});
+    txn.erase(Table::entry_names,
+              KeyWriter().u32(commit.number).u32(entry->parent).text(entry->name));
+    txn.erase(Table::entries, KeyWriter().u32(commit.number).u32(position));
+  }
+}
+
+// The commit begins again, empty, under a new number.
+CommitRow renumber(WriteTxn& txn, const Store& store, const CommitRow& commit) {
+  std::vector<RefRow> refs;
+  visit_refs(txn, commit.repo, {}, {}, [&](const RefRow& ref) {
+    if (ref.commit == commit.number) refs.push_back(ref);
+    return true;
+  });
+  erase_tree(txn, store, commit);
+  txn.erase(Table::commits, KeyWriter().u32(commit.number));
+  txn.erase(Table::commit_names, KeyWriter().u32(commit.repo).text(commit.id.hex()));
+  const CommitNumber number = put_commit(txn, commit.repo, commit.id, commit.time);
+  for (const RefRow& ref : refs) put_ref(txn, commit.repo, ref.revision, number, ref.changed);
+  return CommitRow{.number = number, .repo = commit.repo, .id = commit.id, .time = commit.time};
+}
+
+}  // namespace
+
+std::vector<TreeEntry> load_files(const ReadTxn& txn, const Store& store, const CommitRow& commit) {
+  std::vector<TreeEntry> files;
+  for (Position position = 1; position < commit.next_position; ++position) {
+    const auto entry = load_entry(txn, commit.number, position);
+    if (!entry || entry->kind != TreeEntry::Kind::file) continue;
+    const auto blob = store.find_blob(txn, entry->blob);
+    if (blob)
+      files.push_back({.path = path_of(txn, commit.number, position),
+                       .size = blob->size,
+                       .blob = blob->id});
+  }
+  return files;
+}
+
+CommitNumber set_tree(WriteTxn& txn, Store& store, const CommitRow& commit,
+                      const std::vector<TreeEntry>& files,
+                      std::optional<std::uint32_t> attested_by) {
+  CommitRow row = commit;
+  if (!grows_into(load_files(txn, store, commit), files)) row = renumber(txn, store, commit);
+  put_entries(txn, store, row, files);
+  row.started = row.complete = true;
+  row.cursor.clear();
+  row.attested_by = attested_by;
+  store_commit(txn, row);
+  return row.number;
+}
+
+}  // namespace hffs::catalog

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "commands.h"
+#include "hffs/carry.h"
+#include "progress.h"
+
+namespace hffs::cli {
+namespace {
+
+using nlohmann::json;
+constexpr std::chrono::seconds kAnswer{10};
+
+// Whether the daemon behind a mounted path sends no requests, as far as it can be asked.
+bool is_offline(const std::string& snapshot) {
+  // MNT/models--ORG--NAME/snapshots/COMMIT
+  const auto mount = std::filesystem::path(snapshot).parent_path().parent_path().parent_path();
+  const auto socket = load_control_link(mount.string());
+  if (!socket) return false;
+  auto daemon = ControlClient::connect(*socket);
+  if (!daemon) return false;
+  const auto answer = daemon->ask(R"({"command":"status"})", kAnswer);
+  return answer && json::parse(*answer).at("offline").get<bool>();
+}
+
+void print_json(const ExportReport& report) {
+  json failed = json::array();
+  for (const Skipped& each : report.failed)
+    failed.push_back(
+        {{"path", each.path}, {"why", name_of(each.why)}, {"reason", each.reason}});
+  const json all{{"path", report.path},
+                 {"written_files", report.written_files},
+                 {"written_bytes", report.written_bytes},
+                 {"present_files", report.present_files},
+                 {"present_bytes", report.present_bytes},
+                 {"failed", std::move(failed)}};
+  fmt::print("{}\n", all.dump(2, ' ', false, json::error_handler_t::replace));
+}
+
+}  // namespace
+
+Result<void> export_repo(const ExportArguments& arguments) {
+  const auto what = parse_repo_at(arguments.what.repo);
+  if (!what) return fail(Error(what.error()));
+  auto snapshot = find_snapshot(arguments.what);
+  if (!snapshot) return fail(snapshot);
+  std::error_code error;
+  auto directory = std::filesystem::absolute(arguments.directory, error).lexically_normal().string();
+  while (directory.ends_with('/')) directory.pop_back();
+  ExportRequest request{.snapshot = *snapshot,
+                        .revision = CommitId::parse(what->revision) ? "" : what->revision,
+                        .directory = directory,
+                        .flat = arguments.flat,
+                        .include = arguments.include,
+                        .exclude = arguments.exclude};
+  Progress progress;
+  auto report = export_snapshot(request, system_disk(), [&](const CarryProgress& now) {
+    progress.show(now.doing, now.files_done, now.files, now.bytes_done, now.bytes);
+  });
+  progress.clear();
+  if (!report) return fail(report);
+  if (arguments.json)
+    print_json(*report);
+  else
+    fmt::print("{}: {} files ({}) written, {} were there\n", report->path, report->written_files,
+               bytes_text(report->written_bytes), report->present_files);
+  if (report->failed.empty()) return {};
+  for (const Skipped& each : report->failed)
+    fmt::print(stderr, "missing {}: {}\n", each.path, each.reason);
+  const bool offline = is_offline(*snapshot);
+  return fail(offline ? Code::offline : Code::io,
+              "{} files could not be had{}; {}", report->failed.size(),
+              offline ? ": hffs runs offline and does not have all of them" : "",
+              offline ? "mount without --offline, or leave them out with --exclude"
+                      : "the daemon's log says why; run it again to go on");
+}
+
+}  // namespace hffs::cli

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include "control_server.h"
+#include "hffs/access.h"
+#include "hffs/catalog.h"
+#include "hffs/clock.h"
+#include "hffs/daemon.h"
+#include "hffs/store.h"
+#include "import_jobs.h"
+
+namespace hffs {
+namespace {
+
+class WithDaemon final : public Conversation {
+ public:
+  explicit WithDaemon(ControlClient client) : client_(std::move(client)) {}
+  Result<std::string> ask(std::string_view request, std::chrono::milliseconds limit) override {
+    return client_.ask(request, limit);
+  }
+
+ private:
+  ControlClient client_;
+};
+
+// The parts that an import needs, without a mount.
+class WithStateDirectory final : public Conversation {
+ public:
+  ~WithStateDirectory() override {
+    imports_.reset();
+    if (origin_) origin_->stop();
+    catalog_.reset();
+    store_.reset();
+  }
+
+  Result<void> open(const Config& config);
+  Result<std::string> ask(std::string_view request, std::chrono::milliseconds) override;
+
+ private:
+  Metrics metrics_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Origin> origin_;
+  std::unique_ptr<AccessControl> access_;
+  std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<ImportJobs> imports_;
+};
+
+Result<void> WithStateDirectory::open(const Config& config) {
+  const Clock& clock = system_clock();
+  auto store = Store::open({.state_dir = config.state_dir, .sync_interval = config.sync_interval},
+                           system_disk(), clock, metrics_);
+  if (!store) return fail(store);
+  store_ = std::move(*store);
+  auto origin = open_hub({.endpoints = config.endpoints,
+                          .token = config.token,
+                          .ca_bundle = config.ca_bundle,
+                          .user_agent = fmt::format("hffs/{}", HFFS_VERSION),
+                          .offline = config.offline},
+                         clock, metrics_);
+  if (!origin) return fail(origin);
+  origin_ = std::move(*origin);
+  access_ = allow_everybody();
+  auto catalog = Catalog::open({}, *origin_, *store_, *access_, clock, metrics_);
+  if (!catalog) return fail(catalog);
+  catalog_ = std::move(*catalog);
+  imports_ = std::make_unique<ImportJobs>(*catalog_, *store_, system_disk());
+  return {};
+}
+
+Result<std::string> WithStateDirectory::ask(std::string_view request, std::chrono::milliseconds) {
+  const auto parsed = nlohmann::json::parse(request);
+  const std::string command = parsed.at("command");
+  const Peer self{::getpid(), ::geteuid(), ::getegid()};
+  Result<nlohmann::json> answer =
+      fail(Code::unreachable, "no daemon runs, and '{}' needs one", command);
+  if (command == "import") answer = imports_->start(self, parsed);
+  if (command == "import-progress") answer = imports_->look(self, parsed);
+  if (!answer) return fail(answer);
+  return answer->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Conversation>> Conversation::open(const Config& config) {
+  auto daemon = ControlClient::connect(control_socket(config.state_dir));
+  if (daemon) return std::make_unique<WithDaemon>(std::move(*daemon));
+  if (daemon.error().code != Code::unreachable) return fail(daemon);
+  auto here = std::make_unique<WithStateDirectory>();
+  if (auto opened = here->open(config); !opened) return fail(opened);
+  return here;
+}
+
+}  // namespace hffs
