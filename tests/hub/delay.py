@@ -6,7 +6,9 @@ opening takes a round trip, and a sender has at most a window of bytes under way
 doubles with each round trip (TCP's slow start) up to what Linux lets a receiver take. Nothing is lost or reordered."""
 import argparse
 import heapq
+import math
 import os
+import random
 import selectors
 import socket
 import subprocess
@@ -152,11 +154,12 @@ class Relay:
                 rate *= self.collapsed
         self.tokens = min(self.tokens + rate * (now - self.filled), rate * 0.02)
         self.filled = now
-        if self.tokens >= 1:
-            for end, (feeds, _) in self.pipes.items():
-                if feeds.held:
-                    feeds.held, feeds.moved = False, now
-                    self.watch(end)
+        # In any order, and no more than there is for: else the first in line would take all of it each time.
+        held = [(end, feeds) for end, (feeds, _) in self.pipes.items() if feeds.held]
+        random.shuffle(held)
+        for end, feeds in held[:math.ceil(self.tokens / (64 << 10))] if self.tokens >= 1 else ():
+            feeds.held, feeds.moved = False, now
+            self.watch(end)
 
     # The loop
 
