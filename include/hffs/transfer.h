@@ -52,7 +52,8 @@ struct TransferOptions {
   // Nobody's bytes: at first this many at once, never fewer than the least if the origin serves them
   // better, at most three quarters of the slots.
   int first_ahead = 8, least_ahead = 4;
-  // A request that hears nothing while others do is begun anew after so long.
+  // A request that hears nothing while others do is begun anew after so long, after twice as long if
+  // nobody does.
   std::chrono::milliseconds stall_patience{2'000};
   // A blob whose bytes were wrong this often is not fetched again for a minute (EIO); from then on
   // it is counted anew.

@@ -10,7 +10,7 @@ namespace {
 // What runs out is not counted for the new limit.
 constexpr std::chrono::milliseconds kSettle{100};
 constexpr std::chrono::milliseconds kWindow{750}, kFirstWindow{250};
-constexpr std::chrono::seconds kTryMore{15};
+constexpr std::chrono::seconds kTryMore{15}, kTryLeast{5};
 constexpr double kBetter = 1.1;
 constexpr double kPoor = 0.6;
 constexpr int kPoorWindows = 2;
@@ -67,7 +67,7 @@ void Pace::judge(double rate, Instant now) {
       }
       poor_windows_ = 0;
       base_ = std::max(rate, base_ * 0.9 + rate * 0.1);
-      if (now - changed_ < kTryMore) return;
+      if (now - changed_ < (tried_least_ ? kTryMore : kTryLeast)) return;
       lower_ = limit_;
       base_ = rate;
       // What it began with may have been too many already.

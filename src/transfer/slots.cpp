@@ -49,19 +49,23 @@ std::size_t Engine::shared_slots() const {
   return std::max<std::size_t>(1, slots - slots / 4);
 }
 
-// Saturated: as many run as the pace allows, and what nobody waits for is next.
+// Saturated: as many run as the pace allows, no more of an earlier pace, and what nobody waits for is
+// next.
 void Engine::keep_pace(Instant now) {
   const auto first = first_in_turn();
-  pace_.tick(now, first != queue_.end() && !(*first)->demanded && !may_run(**first));
+  pace_.tick(now, running_.size() <= static_cast<std::size_t>(pace_.limit()) &&
+                      first != queue_.end() && !(*first)->demanded && !may_run(**first));
 }
 
-// The fetch of the request that has been silent longest, if others are served meanwhile.
+// The fetch of a request that has been silent for too long; for twice as long if nobody else hears
+// anything either: it may be the origin, but all may wait for the one that is stuck.
 std::shared_ptr<RangeFetch> Engine::find_stalled(Instant now) {
-  if (now - heard_ > options_.stall_patience / 2) return nullptr;
+  const bool others = now - heard_ <= options_.stall_patience / 2;
+  const auto patience = options_.stall_patience * (others ? 1 : 2);
   for (const auto& request : running_) {
     if (!request->running || request->yielding || paused_.contains(request)) continue;
     // Longer each time, or a far origin's first byte would never come.
-    if (now - request->heard < options_.stall_patience * (request->failures + 1)) continue;
+    if (now - request->heard < patience * (request->failures + 1)) continue;
     request->yielding = request->restarting = true;
     return request->running;
   }

@@ -143,15 +143,21 @@ TEST_F(TransferAhead, AStalledRequestIsBegunAnewWhileOthersAreServed) {
   EXPECT_TRUE(file("x").blob->right(bytes_of(BlockIndex{0}, kSize)));
 }
 
-// Nobody is served: it is the origin, and asking again is of no use.
-TEST_F(TransferAhead, NothingIsBegunAnewWhileAllAreSilent) {
-  origin_.stalled = {"x"};
+// Nobody is served: it is the origin, or all wait for the one that is stuck.
+TEST_F(TransferAhead, WhileAllAreSilentAStalledRequestHasTwiceAsLong) {
+  origin_.plan = [](int attempt, ByteRange) {
+    test::RangeOrigin::Plan plan;
+    if (attempt < 2) plan.stall_after = 300'000;
+    return plan;
+  };
   auto options = slots(8);
-  options.stall_patience = 50ms;
+  options.stall_patience = 600ms;
   start(options);
-  want("x", kAll, true);
-  std::this_thread::sleep_for(600ms);
-  EXPECT_EQ(origin_.attempts, 6);
+  const auto begun = std::chrono::steady_clock::now();
+  want("x", bytes_of(BlockRun{0, 2}, kSize), false);
+  EXPECT_TRUE(eventually([&] { return file("x").here == 1; }));
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, 1'200ms);
+  EXPECT_TRUE(file("x").blob->right(bytes_of(BlockRun{0, 2}, kSize)));
 }
 
 TEST_F(TransferAhead, TheEndIsHeard) {

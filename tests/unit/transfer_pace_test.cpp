@@ -43,7 +43,8 @@ class PaceTest : public testing::Test {
 
 TEST_F(PaceTest, ManyAreTakenWhereEachHasItsOwnRate) {
   const auto each = [](int requests, double) { return 40e6 * requests; };
-  EXPECT_GT(serve(each, 8s), 40e6 * kMost * 0.9);
+  EXPECT_GT(serve(each, 4s), 40e6 * kMost * 0.9);
+  EXPECT_GT(serve(each, 20s), 40e6 * kMost * 0.9);  // a look at the least included
   EXPECT_EQ(pace_.limit(), kMost);
 }
 
