@@ -293,7 +293,7 @@ def test_status_for_people_and_for_programs(make):
     assert found["mount_point"] == str(mount.point) and found["state_dir"] == str(mount.state)
     assert found["endpoints"] == [{"endpoint": world.endpoint, "up": True, "last_error": ""}]
     assert found["store"]["bytes"] + found["store"]["unclaimed_bytes"] == 2_000_000
-    assert found["catalog"] == {"repos": 1, "commits": 1, "files": 1}
+    assert found["catalog"] == {"repos": 1, "commits": 1, "files": 1, "self_attested": 0}
     assert found["metrics"]["content_bytes"] == 2_000_000
     assert found["metrics"]["api_requests"] == len(world.api())
 
