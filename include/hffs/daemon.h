@@ -60,6 +60,8 @@ Environment process_environment();
 Result<Config> load_config(const Flags& flags, const Environment& environment);
 // The part of it that is enough to find a daemon by its state directory.
 Result<std::string> load_state_dir(const Flags& flags, const Environment& environment);
+// The client of the Hub that a configuration asks for.
+OriginOptions origin_options(const Config& config);
 
 class Daemon {
  public:

@@ -46,8 +46,9 @@ def cases(stage, program, mount, path, plain):
         kept = both(stage, mount, path, plain, mode, {"piece": MIB}, False)
         yield Case(f"a second process, {name}", "speed", at_least(0.9), **kept)
         with small_pages(stage, plain) as small:
-            yield Case(f"a second process, {name}, beside small pages", "speed", at_least(0.9), ours=kept["ours"],
-                       beside="tmpfs, huge=never", reference=lambda mode=mode, small=small: stage.read(mode, small, piece=MIB))
+            yield Case(f"a second process, {name}, beside small pages", "speed", at_least(0.9),
+                       beside="tmpfs, huge=never", ours=kept["ours"],
+                       reference=lambda mode=mode, small=small: stage.read(mode, small, piece=MIB))
     # Only the mount's own pages are dropped: the file behind it stays in memory, and the way through is measured.
     words = [program, plain.parent, stage.folder("passthrough"), "--foreground", "--nopassthrough"]
     with mounted(words, words[2]) as point:

@@ -20,7 +20,6 @@ namespace hffs {
 namespace carry {
 namespace {
 
-constexpr std::size_t kPiece = std::size_t{4} << 20;
 // Beside what it becomes, and of no use to any client. One for a directory: whoever comes second is
 // told so, and what a killed export has left is written over.
 constexpr const char* kTemporary = "tmp-hffs-export";
@@ -189,23 +188,18 @@ Result<std::string> Exporter::copy(const Folder& folder, const FoundFile& file, 
   auto hash = ContentHash::start(file.blob->kind(), file.size);
   if (!hash) return fail(hash);
   if (auto emptied = disk_.truncate(to, 0); !emptied) return fail(emptied);
-  std::vector<std::byte> buffer(std::min<std::uint64_t>(kPiece, file.size));
-  std::uint64_t at = 0;
-  const auto give_up = [&](Error error) {
-    progress_.bytes_done -= at;
-    return fail(std::move(error));
-  };
-  while (at < file.size) {
-    const auto part = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), file.size - at));
-    auto read = system_disk().pread_some(source->fd.get(), part, at);
-    if (!read) return give_up(std::move(read.error()));
-    if (*read != part.size())
-      return give_up({Code::corrupt, fmt::format("it ends at byte {}", at + *read), {}});
-    if (auto fed = hash->update(part); !fed) return give_up(std::move(fed.error()));
-    if (auto written = disk_.pwrite_all(to, part, at); !written)
-      return give_up(std::move(written.error()));
-    at += part.size();
-    count(part.size());
+  std::uint64_t copied = 0;
+  auto read = read_pieces(
+      source->fd.get(), file.size, {}, [&](std::uint64_t at, std::span<const std::byte> piece) {
+        auto taken = hash->update(piece);
+        if (taken) taken = disk_.pwrite_all(to, piece, at);
+        if (taken) count(piece.size());
+        if (taken) copied += piece.size();
+        return taken;
+      });
+  if (!read) {
+    progress_.bytes_done -= copied;
+    return fail(read);
   }
   return hash->finish();
 }

@@ -16,6 +16,7 @@
 namespace hffs::carry {
 namespace {
 
+constexpr std::size_t kPiece = std::size_t{4} << 20;
 constexpr int kAttempts = 1'000;
 
 }  // namespace
@@ -100,6 +101,22 @@ Result<std::string> Folder::read_small(const std::string& place, std::size_t mos
   text.resize(*count);
   if (text.size() > most) return fail(Code::invalid, "it has more than {} bytes", most);
   return text;
+}
+
+Result<void> read_pieces(
+    int fd, std::uint64_t size, const std::stop_token& stop,
+    const std::function<Result<void>(std::uint64_t, std::span<const std::byte>)>& take) {
+  std::vector<std::byte> buffer(std::min<std::uint64_t>(kPiece, size));
+  for (std::uint64_t at = 0; at < size;) {
+    if (stop.stop_requested()) return fail(Code::cancelled, "stopped");
+    const auto part = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), size - at));
+    auto count = system_disk().pread_some(fd, part, at);
+    if (!count) return fail(count);
+    if (*count != part.size()) return fail(Code::corrupt, "it ends at byte {}", at + *count);
+    if (auto taken = take(at, part); !taken) return taken;
+    at += part.size();
+  }
+  return {};
 }
 
 Skipped refused(const std::string& place, const Error& error) {

@@ -7,7 +7,11 @@
 
 #include <sys/stat.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -44,6 +48,12 @@ class Folder {
   std::string path_;
   UniqueFd root_;
 };
+
+// All bytes of an open file of this size, in order, until `take` fails. Code::corrupt where it ends
+// early, Code::cancelled on a stop.
+Result<void> read_pieces(int fd, std::uint64_t size, const std::stop_token& stop,
+                         const std::function<Result<void>(std::uint64_t at,
+                                                          std::span<const std::byte> piece)>& take);
 
 // Why a file that open_file() refused is left out.
 Skipped refused(const std::string& place, const Error& error);

@@ -39,7 +39,6 @@ std::string_view name_of(Skip why) {
 namespace carry {
 namespace {
 
-constexpr std::size_t kPiece = std::size_t{4} << 20;
 // Enough for small files to share the store's commits, and for one large file to be copied while
 // another is hashed; little enough to be hashed from memory.
 constexpr std::size_t kMostUnderWay = 16, kFewUnderWay = 2;
@@ -190,18 +189,11 @@ Result<std::string> ImporterImpl::stage(const Folder& folder, const Take& take,
 
 Result<void> ImporterImpl::copy(int from, int to, std::uint64_t size, const std::stop_token& stop) {
   ::posix_fadvise(from, 0, 0, POSIX_FADV_SEQUENTIAL);
-  std::vector<std::byte> buffer(std::min<std::uint64_t>(kPiece, size));
-  for (std::uint64_t at = 0; at < size;) {
-    if (stop.stop_requested()) return fail(Code::cancelled, "stopped");
-    const auto part = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), size - at));
-    auto read = system_disk().pread_some(from, part, at);
-    if (!read) return fail(read);
-    if (*read != part.size()) return fail(Code::corrupt, "it ends at byte {}", at + *read);
-    if (auto written = disk_.pwrite_all(to, part, at); !written) return written;
-    at += part.size();
-    count(0, part.size() / 2);
-  }
-  return {};
+  return read_pieces(from, size, stop, [&](std::uint64_t at, std::span<const std::byte> piece) {
+    auto written = disk_.pwrite_all(to, piece, at);
+    if (written) count(0, piece.size() / 2);
+    return written;
+  });
 }
 
 void ImporterImpl::hand_over(const Take& take, const std::string& staged) {

@@ -4,14 +4,13 @@
 #include <algorithm>
 #include <span>
 
-#include "hffs/posix.h"
+#include "folder.h"
 
 namespace hffs::carry {
 namespace {
 
 constexpr std::uint64_t kLargeFile = std::uint64_t{10} << 20;
 constexpr std::size_t kLookedAt = 8'000;
-constexpr std::size_t kPiece = std::size_t{1} << 20;
 
 }  // namespace
 
@@ -19,17 +18,12 @@ Result<BlobId> hash_file(int fd, std::uint64_t size, BlobId::Kind kind, const st
                          const Counted& counted) {
   auto hash = ContentHash::start(kind, size);
   if (!hash) return fail(hash);
-  std::vector<std::byte> buffer(std::min<std::uint64_t>(kPiece, size));
-  for (std::uint64_t at = 0; at < size;) {
-    if (stop.stop_requested()) return fail(Code::cancelled, "stopped");
-    const auto part = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), size - at));
-    auto count = system_disk().pread_some(fd, part, at);
-    if (!count) return fail(count);
-    if (*count != part.size()) return fail(Code::corrupt, "it ends at byte {}", at + *count);
-    if (auto fed = hash->update(part); !fed) return fail(fed);
-    at += part.size();
-    counted(part.size());
-  }
+  auto read = read_pieces(fd, size, stop, [&](std::uint64_t, std::span<const std::byte> piece) {
+    auto fed = hash->update(piece);
+    if (fed) counted(piece.size());
+    return fed;
+  });
+  if (!read) return fail(read);
   auto hex = hash->finish();
   if (!hex) return fail(hex);
   return BlobId::parse(*hex);

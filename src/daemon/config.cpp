@@ -282,4 +282,12 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   return config;
 }
 
+OriginOptions origin_options(const Config& config) {
+  return {.endpoints = config.endpoints,
+          .token = config.token,
+          .ca_bundle = config.ca_bundle,
+          .user_agent = fmt::format("hffs/{}", HFFS_VERSION),
+          .offline = config.offline};
+}
+
 }  // namespace hffs

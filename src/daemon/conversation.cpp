@@ -51,12 +51,7 @@ Result<void> WithStateDirectory::open(const Config& config) {
                            system_disk(), clock, metrics_);
   if (!store) return fail(store);
   store_ = std::move(*store);
-  auto origin = open_hub({.endpoints = config.endpoints,
-                          .token = config.token,
-                          .ca_bundle = config.ca_bundle,
-                          .user_agent = fmt::format("hffs/{}", HFFS_VERSION),
-                          .offline = config.offline},
-                         clock, metrics_);
+  auto origin = open_hub(origin_options(config), clock, metrics_);
   if (!origin) return fail(origin);
   origin_ = std::move(*origin);
   access_ = allow_everybody();

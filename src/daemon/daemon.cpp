@@ -114,12 +114,7 @@ Result<void> RunningDaemon::open_parts() {
   store_ = std::move(*store);
   store_->on_incarnation([this](const BlobInfo& blob) { heard(blob); });
 
-  auto origin = open_hub({.endpoints = config_.endpoints,
-                          .token = config_.token,
-                          .ca_bundle = config_.ca_bundle,
-                          .user_agent = fmt::format("hffs/{}", HFFS_VERSION),
-                          .offline = config_.offline},
-                         clock, metrics_);
+  auto origin = open_hub(origin_options(config_), clock, metrics_);
   if (!origin) return fail(origin);
   origin_ = std::move(*origin);
   access_ = allow_everybody();

@@ -11,6 +11,7 @@
 #include "environment.h"
 #include "hffs/record.h"
 #include "state_dir.h"
+#include "temporary.h"
 
 namespace hffs {
 namespace {
@@ -18,18 +19,7 @@ namespace {
 const BlobId kGit = *BlobId::parse(std::string(40, 'a'));
 const BlobId kSha = *BlobId::parse(std::string(64, 'b'));
 
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "hffs-store-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+using test::TemporaryDirectory;
 
 BlobRow row_with(std::uint64_t size, std::initializer_list<BlockIndex> claimed) {
   BlobRow row{kGit, size, 7, false, {}};
