@@ -16,16 +16,16 @@ BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "reco
 MAY_INCLUDE = {
     "base": set(),
     "hub": {"hub"},
-    "store": {"store", "content_hash"},
+    "store": {"store", "bounds", "content_hash"},
     "access": {"access", "hub"},
     "transfer": {"transfer", "hub", "store"},
-    "catalog": {"catalog", "trees", "hub", "store", "access"},
+    "catalog": {"catalog", "trees", "pins", "hub", "store", "access"},
     "carry": {"carry", "trees", "content_hash", "store"},
     "prefetch": {"prefetch", "hub", "store", "transfer", "catalog"},
     "fs": {"filesystem", "store", "access", "transfer", "catalog", "prefetch", "keeper"},
     "keeper": {"keeper"},
-    "daemon": {"daemon", "hub", "store", "access", "transfer", "catalog", "prefetch", "filesystem",
-               "keeper", "carry", "trees"},
+    "daemon": {"daemon", "hub", "store", "bounds", "access", "transfer", "catalog", "pins", "prefetch",
+               "filesystem", "keeper", "carry", "trees"},
     "cli": {"daemon", "keeper", "carry"},
 }
 # library header (regex): the only files that may include it.
@@ -39,8 +39,8 @@ ONLY_IN = {
     r"toml\+\+/.*|toml\.hpp": "src/daemon/",
 }
 # public header: the public headers that it may include, by the same arrows.
-HEADER_OWNER = {"hub": "hub", "store": "store", "content_hash": "store", "access": "access", "transfer": "transfer",
-                "catalog": "catalog", "trees": "catalog", "carry": "carry",
+HEADER_OWNER = {"hub": "hub", "store": "store", "bounds": "store", "content_hash": "store", "access": "access", "transfer": "transfer",
+                "catalog": "catalog", "trees": "catalog", "pins": "catalog", "carry": "carry",
                 "prefetch": "prefetch", "filesystem": "fs", "keeper": "keeper", "daemon": "daemon"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.M)
 

@@ -13,9 +13,9 @@
 // Threads (all owned by the store): `writer` puts arriving blocks into files and completes their
 // Done; `sync` makes them durable in batches of at most 2 s or 256 MiB; `index` is the only thread
 // with an LMDB write transaction; `verify` hashes in file order as blocks become readable, settles
-// finished blobs and imports. Public calls may come from any thread; those that block on the local
-// disk say so; none waits for the network. Completions run on a store thread with no lock held, and
-// must not block.
+// finished blobs and imports; `evict` makes room. Public calls may come from any thread; those that
+// block on the local disk say so; none waits for the network. Completions run on a store thread with
+// no lock held, and must not block.
 //
 // Format: docs/STORE_FORMAT.md.
 #pragma once
@@ -31,6 +31,7 @@
 #include <string_view>
 #include <vector>
 
+#include "hffs/bounds.h"
 #include "hffs/bytes.h"
 #include "hffs/clock.h"
 #include "hffs/error.h"
@@ -57,6 +58,9 @@ enum class Table : std::uint8_t {
   repo_blobs,     // catalog
   overlay,        // fs
   overlay_names,  // fs
+  blob_uses,      // store: number → last open
+  evictions,      // store: number → incarnation; its file may still be there
+  pins,           // catalog
   count_,         // not a table
 };
 
@@ -123,6 +127,7 @@ struct StoreOptions {
   std::uint64_t map_size = std::uint64_t{64} << 30;
   std::chrono::milliseconds sync_interval{2'000};
   std::uint64_t sync_bytes = std::uint64_t{256} << 20;
+  Limits limits;
 };
 
 class Store {
@@ -147,8 +152,8 @@ class Store {
   // The same outside a transaction, with what is in memory (bytes_here counts readable blocks).
   virtual std::optional<BlobInfo> blob(std::uint64_t number) const = 0;
 
-  // The blob as it is now. Blocks on the disk (opens the file) the first time. A blob stays open
-  // while somebody holds the pointer.
+  // The blob as it is now. Blocks on the disk (opens the file) the first time. A blob stays open, and
+  // is not evicted, while somebody holds the pointer.
   virtual Result<std::shared_ptr<Blob>> open_blob(std::uint64_t number) = 0;
 
   // Makes the file at `path` (same file system, owned by us, not written to any more) the verified
@@ -162,6 +167,7 @@ class Store {
 
   // Waits until everything written so far is durable and claimed. Blocks.
   virtual Result<void> flush() = 0;
+  virtual Bounds& bounds() = 0;
 
   struct Usage {
     std::uint64_t blobs = 0, verified_blobs = 0;

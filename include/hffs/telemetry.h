@@ -49,6 +49,7 @@ enum class Metric : std::uint8_t {
   blocks_claimed,
   blobs_verified,
   blobs_quarantined,
+  blobs_evicted,
   passthrough_opens,
   overlay_nodes,        // gauge
   count_,               // not a metric

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "blob_reader.h"
 
+#include <chrono>
 #include <mutex>
 #include <optional>
 
@@ -14,6 +15,9 @@ constexpr int kMostFetches = 4;
 // How long the index is waited for until a blob whose bytes were wrong has its next incarnation: a
 // matter of milliseconds, unless the disk does not take it.
 constexpr std::chrono::seconds kLongestRenewal{10};
+
+// Within this the kernel comes back after ESTALE.
+constexpr std::chrono::seconds kSecondTry{1};
 
 // What read() may answer: that the origin has lost what the tree names is no ENOENT of the file.
 Error as_read_error(Error error) {
@@ -36,6 +40,17 @@ Result<std::vector<std::byte>> read_now(const Blob& blob, ByteRange range) {
   return bytes;
 }
 
+NodeId node_of(const BlobInfo& blob) {
+  return NodeId::of_blob(blob.number, blob.incarnation);
+}
+
+// The blob's own node, or the one on which it was filled before it was verified, whose mode and pages
+// are right to the end.
+bool is_node_of(const BlobInfo& blob, NodeId node) {
+  return node == node_of(blob) ||
+         (blob.verified && node == NodeId::of_blob(blob.number, blob.incarnation - 1));
+}
+
 }  // namespace
 
 struct BlobReader::Wait {
@@ -52,8 +67,7 @@ struct BlobReader::Wait {
 Result<std::shared_ptr<Blob>> BlobReader::open_now(NodeId node) {
   auto blob = store_.open_blob(node.blob_number());
   if (!blob) return blob;
-  const BlobInfo& now = (*blob)->identity();
-  if (NodeId::of_blob(now.number, now.incarnation) != node)
+  if (const BlobInfo& now = (*blob)->identity(); !is_node_of(now, node))
     return fail(Code::stale, "blob {} has a new incarnation", now.id.hex());
   return blob;
 }
@@ -61,9 +75,15 @@ Result<std::shared_ptr<Blob>> BlobReader::open_now(NodeId node) {
 Result<Opened> BlobReader::open(NodeId node) {
   auto blob = open_now(node);
   if (!blob) {
-    if (blob.error().code == Code::stale) return fail(blob);
+    if (blob.error().code == Code::stale) {
+      std::unique_lock lock(mutex_);
+      refused_[node.blob_number()] = {node, system_clock().now()};
+      return fail(blob);
+    }
     return fail(std::move(blob.error()).during(catalog_.describe(node)));
   }
+  if (node != node_of((*blob)->identity()) && !was_sent_here(node))
+    return fail(Code::stale, "blob {} is verified now", (*blob)->identity().id.hex());
   const BlobInfo& info = (*blob)->identity();
   const bool whole = info.verified || (*blob)->readable({0, info.size});
   if (options_.offline && !options_.offline_partial && !whole)
@@ -77,8 +97,19 @@ Result<Opened> BlobReader::open(NodeId node) {
   if (!open.blob) open.blob = std::move(*blob);
   ++open.count;
   Opened opened{.keep_cache = !wrong};
-  if (info.verified && info.size >= options_.backing_from) opened.backing = info.id;
+  if (info.verified && info.size >= options_.backing_from && node == node_of(info))
+    opened.backing = info.id;
   return opened;
+}
+
+// The kernel looks a name up again once only after ESTALE. Between that LOOKUP and its OPEN somebody
+// else may have filled the blob: who comes from another node is served on the one it was sent to.
+bool BlobReader::was_sent_here(NodeId node) {
+  const Instant now = system_clock().now();
+  std::unique_lock lock(mutex_);
+  std::erase_if(refused_, [&](const auto& item) { return now - item.second.when > kSecondTry; });
+  const auto found = refused_.find(node.blob_number());
+  return found != refused_.end() && found->second.node != node;
 }
 
 void BlobReader::close(NodeId node) {
@@ -88,9 +119,6 @@ void BlobReader::close(NodeId node) {
   if (open == open_.end() || --open->second.count > 0) return;
   last = std::move(open->second.blob);
   open_.erase(open);
-  const BlobInfo& info = last->identity();
-  if (info.verified && info.size < options_.backing_from)
-    std::swap(kept_[next_kept_++ % kept_.size()], last);
   lock.unlock();
 }
 

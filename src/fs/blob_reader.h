@@ -10,7 +10,6 @@
 // Threads: any. Calls may block on the local disk, never on the network.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <shared_mutex>
 #include <stop_token>
@@ -44,8 +43,14 @@ class BlobReader {
     std::uint32_t count = 0;
   };
   struct Wait;
+  // Sent to look the name up again.
+  struct Refused {
+    NodeId node;
+    Instant when{};
+  };
 
   Result<std::shared_ptr<Blob>> open_now(NodeId node);
+  bool was_sent_here(NodeId node);
   Result<std::shared_ptr<Blob>> find(NodeId node);
   Result<std::shared_ptr<Blob>> renew(NodeId node);
   void go_on(std::shared_ptr<Wait> wait);
@@ -59,11 +64,8 @@ class BlobReader {
   Prefetcher& prefetcher_;
   Metrics& metrics_;
   std::shared_mutex mutex_;
-  std::unordered_map<std::uint64_t, Open> open_;  // by node id
-  // Small verified blobs that were closed last: clients open them again and again, and each time it
-  // would cost a look into the index and an open of the file.
-  std::array<std::shared_ptr<Blob>, 256> kept_;
-  std::size_t next_kept_ = 0;
+  std::unordered_map<std::uint64_t, Open> open_;        // by node id
+  std::unordered_map<std::uint64_t, Refused> refused_;  // by blob number; of the last moment
 };
 
 }  // namespace hffs::fs

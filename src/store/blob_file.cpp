@@ -44,6 +44,7 @@ std::shared_ptr<BlobFile> BlobFile::verified(std::shared_ptr<const BlobContext> 
 
 BlobFile::~BlobFile() {
   add_unclaimed(-unclaimed_bytes_.load());
+  context_->usage->unlinked_bytes.fetch_sub(unlinked_bytes_);
 }
 
 BlobInfo BlobFile::now() const {
@@ -196,7 +197,12 @@ void BlobFile::add_unclaimed(std::int64_t bytes) {
   context_->usage->unclaimed_bytes.fetch_add(bytes, std::memory_order_relaxed);
 }
 
+void BlobFile::give_back(std::uint64_t bytes) {
+  context_->usage->held_bytes.fetch_sub(static_cast<std::int64_t>(bytes));
+}
+
 void BlobFile::forget_volatile() {
+  give_back(blocks_.snapshot().bytes(info_.size) - durable_.bytes(info_.size));
   blocks_.assign(durable_);
   const std::uint64_t unclaimed = durable_.bytes(info_.size) - claimed_.bytes(info_.size);
   add_unclaimed(static_cast<std::int64_t>(unclaimed) - unclaimed_bytes_.load());
@@ -229,7 +235,7 @@ void BlobFile::note_claimed(const Bitmap& blocks) {
 
 bool BlobFile::begin_settling(std::uint64_t failed_syncs) {
   const std::lock_guard lock(mutex_);
-  if (failed_syncs != failed_syncs_ || !blocks_.full()) return false;
+  if (failed_syncs != failed_syncs_ || !blocks_.full() || retired()) return false;
   settling_ = true;
   return true;
 }
@@ -243,6 +249,8 @@ void BlobFile::cancel_settling(std::uint64_t failed_syncs) {
 void BlobFile::become_whole(UniqueFd adopted) {
   const std::lock_guard lock(mutex_);
   if (whole()) return;
+  // The file that was filled goes for the one that is adopted, which has room reserved.
+  if (adopted) give_back(blocks_.snapshot().bytes(info_.size));
   adopted_ = std::move(adopted);
   settling_ = false;
   add_unclaimed(-unclaimed_bytes_.load());
@@ -252,8 +260,22 @@ void BlobFile::become_whole(UniqueFd adopted) {
 void BlobFile::retire() {
   const std::lock_guard lock(mutex_);
   settling_ = false;
+  give_back(blocks_.snapshot().bytes(info_.size));
   add_unclaimed(-unclaimed_bytes_.load());
   retired_.store(true, std::memory_order_release);
+}
+
+std::optional<std::uint64_t> BlobFile::retire_to_evict() {
+  const std::lock_guard lock(mutex_);
+  if (settling_ || retired() || (whole() && !info_.verified)) return std::nullopt;
+  add_unclaimed(-unclaimed_bytes_.load());
+  retired_.store(true, std::memory_order_release);
+  return whole() ? info_.size : blocks_.snapshot().bytes(info_.size);
+}
+
+void BlobFile::note_unlinked(std::uint64_t bytes) {
+  unlinked_bytes_ += static_cast<std::int64_t>(bytes);
+  context_->usage->unlinked_bytes.fetch_add(static_cast<std::int64_t>(bytes));
 }
 
 }  // namespace hffs

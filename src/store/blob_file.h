@@ -82,6 +82,8 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   bool retired() const { return retired_.load(std::memory_order_acquire); }
   // Whether the index has, or is about to have, a later incarnation.
   bool superseded() const { return retired() || (whole() && !info_.verified); }
+  // accept() may add to it.
+  bool takes_blocks() const { return !whole() && !retired(); }
   const BlockMap& blocks() const { return blocks_; }
   // Some blocks were here when it was opened, so hashing would have to read them from the disk.
   bool resumed() const { return resumed_; }
@@ -111,6 +113,11 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   // Every byte is right and durable, in this file or in `adopted`.
   void become_whole(UniqueFd adopted = {});
   void retire();
+  // Eviction thread. Nothing of it is readable any more, as after retire(), but its bytes are still on
+  // the disk: their number. Nullopt, and nothing changes, while a change of its state is under way.
+  std::optional<std::uint64_t> retire_to_evict();
+  // Its file has no name any more. Until it is closed its bytes are counted apart.
+  void note_unlinked(std::uint64_t bytes);
 
   std::unique_ptr<Hashing> hashing;           // verify thread only
   std::atomic<bool> queued_to_verify{false};  // owned by the verifier's queue
@@ -123,6 +130,7 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   Result<void> read_held(BlockIndex block, std::uint64_t offset, std::span<std::byte> into) const;
   Result<void> open_file();
   void add_unclaimed(std::int64_t bytes);  // below: mutex_ is held
+  void give_back(std::uint64_t bytes);     // of those on the disk
   void forget_volatile();
 
   const std::shared_ptr<const BlobContext> context_;
@@ -137,6 +145,7 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   std::atomic<bool> fresh_name_{false};
   std::atomic<std::uint64_t> failed_syncs_{0};
   std::atomic<std::int64_t> unclaimed_bytes_{0};
+  std::atomic<std::int64_t> unlinked_bytes_{0};
   std::atomic<int> held_count_{0};
   mutable Guarded<std::map<BlockIndex, HeldBlock>> held_;
   // One sync at a time: the kernel tells each descriptor an error only once.

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::uint8_t kBlobVersion = 1;
 constexpr std::uint8_t kNameVersion = 1;
+constexpr std::uint8_t kEvictionVersion = 1;
 
 void log_once(std::uint64_t number, const Error& error) {
   static Guarded<std::set<std::uint64_t>> seen;
@@ -129,12 +130,31 @@ void drop_claims(WriteTxn& txn, std::uint64_t number, std::uint32_t incarnation)
   put_blob_row(txn, number, row, &*old);
 }
 
-void begin_incarnation(WriteTxn& txn, std::uint64_t number, std::uint32_t incarnation,
+bool begin_incarnation(WriteTxn& txn, std::uint64_t number, std::uint32_t incarnation,
                        bool verified) {
   const auto old = load_blob_row(txn, number);
-  if (!old || old->incarnation != incarnation) return;
+  if (!old || old->incarnation != incarnation) return false;
   const BlobRow row{old->id, old->size, incarnation + 1, verified, {}};
   put_blob_row(txn, number, row, &*old);
+  return true;
+}
+
+bool evict_row(WriteTxn& txn, std::uint64_t number, std::uint32_t incarnation) {
+  if (!begin_incarnation(txn, number, incarnation, false)) return false;
+  txn.put(Table::evictions, blob_key(number), RecordWriter(kEvictionVersion).u32(incarnation + 1));
+  return true;
+}
+
+void end_eviction(WriteTxn& txn, std::uint64_t number) {
+  txn.erase(Table::evictions, blob_key(number));
+}
+
+bool is_left_by_eviction(const BlobRow& row, std::string_view eviction) {
+  Reader reader(eviction);
+  const bool known = reader.u8() == kEvictionVersion;
+  const std::uint32_t incarnation = reader.u32();
+  return known && reader.complete() && !row.verified && row.claimed.empty() &&
+         row.incarnation == incarnation;
 }
 
 }  // namespace hffs

@@ -46,8 +46,15 @@ std::uint64_t add_blob_row(WriteTxn& txn, const BlobId& id, std::uint64_t size);
 void claim_blocks(WriteTxn& txn, std::uint64_t number, std::uint32_t incarnation,
                   const Bitmap& blocks);
 void drop_claims(WriteTxn& txn, std::uint64_t number, std::uint32_t incarnation);
-// incarnation + 1: verified, or filling with no block.
-void begin_incarnation(WriteTxn& txn, std::uint64_t number, std::uint32_t incarnation,
+// incarnation + 1: verified, or filling with no block. Whether it did.
+bool begin_incarnation(WriteTxn& txn, std::uint64_t number, std::uint32_t incarnation,
                        bool verified);
+
+// An evicted blob: its next incarnation begins empty, and a row of the table `evictions` stays until
+// its file is gone for good.
+bool evict_row(WriteTxn& txn, std::uint64_t number, std::uint32_t incarnation);
+void end_eviction(WriteTxn& txn, std::uint64_t number);
+// Whether the row says of this blob that its files are those of an evicted one, which a stop has left.
+bool is_left_by_eviction(const BlobRow& row, std::string_view eviction);
 
 }  // namespace hffs

@@ -52,10 +52,11 @@ void HeldBlocks::write_back(Write write) {
 }
 
 BlockWriter::BlockWriter(std::chrono::milliseconds try_again,
-                         std::shared_ptr<WorkQueue<PendingWrite>> queue, Metrics& metrics,
-                         Arrived arrived)
+                         std::shared_ptr<WorkQueue<PendingWrite>> queue, Evictor& evictor,
+                         Metrics& metrics, Arrived arrived)
     : try_again_(try_again),
       queue_(std::move(queue)),
+      evictor_(evictor),
       metrics_(metrics),
       arrived_(std::move(arrived)) {
   thread_ = start_store_thread("hffs-writer", [this] { run(); });
@@ -95,12 +96,26 @@ void BlockWriter::run() {
 Result<void> BlockWriter::accept(const std::shared_ptr<BlobFile>& blob, BlockIndex first,
                                  std::span<const std::byte> bytes) {
   std::uint64_t added = 0;
-  Result<void> accepted = blob->accept(first, bytes, added);
+  Result<void> accepted = accept_within_limits(blob, first, bytes, added);
   if (added > 0) {
     metrics_.add(Metric::blocks_written, block_count(added));
     arrived_(blob, added);
   }
   if (accepted || is_from_disk(accepted)) note_disk_state(accepted);
+  return accepted;
+}
+
+Result<void> BlockWriter::accept_within_limits(const std::shared_ptr<BlobFile>& blob,
+                                               BlockIndex first, std::span<const std::byte> bytes,
+                                               std::uint64_t& added) {
+  const BlockRun run = blocks_of({first * kBlockSize, bytes.size()});
+  std::uint64_t reserved = 0;
+  if (blob->takes_blocks() && run.end() <= blob->blocks().size() && !blob->blocks().all(run)) {
+    reserved = bytes.size();
+    if (auto room = evictor_.reserve({reserved, reserved}); !room) return room;
+  }
+  Result<void> accepted = blob->accept(first, bytes, added);
+  evictor_.settle(reserved, added);
   return accepted;
 }
 

@@ -3,7 +3,7 @@
 // The writer thread: puts arriving blocks into their files, in order of arrival, and completes
 // their Done as soon as they can be read. What the disk does not take is held in memory for a
 // while, so that the reader who waits for it is served: a read never fails because the disk is
-// full. Once the disk takes blocks again, what is still held goes there too.
+// full, or the store's limit is reached. Once there is room again, what is still held goes there too.
 //
 // Threads: the queue takes work from any; the rest runs on the writer thread.
 #pragma once
@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "blob_file.h"
+#include "evictor.h"
 #include "hffs/telemetry.h"
 #include "work_queue.h"
 
@@ -45,7 +46,7 @@ class BlockWriter {
 
   // What the disk did not take is offered to it again every `try_again`.
   BlockWriter(std::chrono::milliseconds try_again, std::shared_ptr<WorkQueue<PendingWrite>> queue,
-              Metrics& metrics, Arrived arrived);
+              Evictor& evictor, Metrics& metrics, Arrived arrived);
   ~BlockWriter() { stop(); }
   // Waits until everything handed over before is written (or has failed).
   void drain();
@@ -57,11 +58,14 @@ class BlockWriter {
   void perform(PendingWrite write);
   Result<void> accept(const std::shared_ptr<BlobFile>& blob, BlockIndex first,
                       std::span<const std::byte> bytes);
+  Result<void> accept_within_limits(const std::shared_ptr<BlobFile>& blob, BlockIndex first,
+                                    std::span<const std::byte> bytes, std::uint64_t& added);
   void write_back();
   void note_disk_state(const Result<void>& written);
 
   const std::chrono::milliseconds try_again_;
   const std::shared_ptr<WorkQueue<PendingWrite>> queue_;
+  Evictor& evictor_;
   Metrics& metrics_;
   const Arrived arrived_;
   HeldBlocks held_;

@@ -29,32 +29,13 @@ BlobInfo next_incarnation(std::uint64_t number, const BlobRow& row, bool verifie
 
 OpenBlobs::OpenBlobs(std::shared_ptr<const BlobContext> context, const StateDir& directory,
                      const Environment& environment, IndexWriter& index,
-                     IncarnationListener& listener)
+                     IncarnationListener& listener, std::shared_ptr<Leases> leases)
     : context_(std::move(context)),
       directory_(directory),
       environment_(environment),
       index_(index),
-      listener_(listener) {}
-
-std::shared_ptr<BlobFile> OpenBlobs::find_open(std::uint64_t number) const {
-  auto table = table_.lock();
-  const auto found = table->blobs.find(number);
-  return found == table->blobs.end() ? nullptr : found->second.lock();
-}
-
-void OpenBlobs::remember(const std::shared_ptr<BlobFile>& blob) {
-  auto table = table_.lock();
-  table->blobs[blob->identity().number] = blob;
-  if (table->blobs.size() < table->sweep_at) return;
-  std::erase_if(table->blobs, [](const auto& item) { return item.second.expired(); });
-  table->sweep_at = std::max<std::size_t>(64, table->blobs.size() * 2);
-}
-
-void OpenBlobs::close(const BlobFile& blob) {
-  auto table = table_.lock();
-  const auto found = table->blobs.find(blob.identity().number);
-  if (found != table->blobs.end() && found->second.lock().get() == &blob) table->blobs.erase(found);
-}
+      listener_(listener),
+      leases_(std::move(leases)) {}
 
 std::optional<BlobRow> OpenBlobs::load_row(std::uint64_t number) const {
   std::optional<BlobRow> row;
@@ -63,7 +44,7 @@ std::optional<BlobRow> OpenBlobs::load_row(std::uint64_t number) const {
 }
 
 std::optional<BlobInfo> OpenBlobs::find(std::uint64_t number) const {
-  const auto blob = find_open(number);
+  const auto blob = leases_->find(number);
   if (blob && !blob->superseded()) return blob->now();
   const auto row = load_row(number);
   if (blob && (!row || row->incarnation == blob->identity().incarnation)) return blob->now();
@@ -72,39 +53,72 @@ std::optional<BlobInfo> OpenBlobs::find(std::uint64_t number) const {
 }
 
 Result<std::shared_ptr<BlobFile>> OpenBlobs::open(std::uint64_t number) {
-  if (auto blob = find_open(number); blob && !blob->superseded()) return blob;
+  while (true) {
+    if (auto blob = leases_->open(number)) return blob;
+    auto blob = open_one(number);
+    if (!blob || *blob) return blob;
+    // What evicts it waits for that thread.
+    if (index_.on_own_thread()) return fail(Code::busy, "blob {} is being evicted", number);
+    leases_->wait_while_evicting(number);
+  }
+}
+
+Result<std::shared_ptr<BlobFile>> OpenBlobs::open_one(std::uint64_t number) {
   std::future<void> healed;
   std::shared_ptr<BlobFile> opened;
   {
     const std::lock_guard one_opener(opening_[number % opening_.size()]);
-    const auto blob = find_open(number);
-    if (blob && !blob->superseded()) return blob;
+    if (auto blob = leases_->open(number)) return blob;
+    if (leases_->is_evicting(number)) return nullptr;
     const auto row = load_row(number);
     if (!row) return fail(Code::not_found, "there is no blob {}", number);
-    if (blob && row->incarnation == blob->identity().incarnation) return blob;
+    if (const auto blob = leases_->find(number);
+        blob && row->incarnation == blob->identity().incarnation)
+      return leases_->add(blob);
     if (row->size > kMostBlobBytes)
       return fail(Code::unsupported, "blob {} is said to have {} bytes", row->id.hex(), row->size);
     auto made = row->verified ? open_verified(number, *row) : open_filling(number, *row);
     if (!made) return fail(made);
-    opened = made->blob;
     if (made->heal) {
       // Queued before anybody else has the object, so that no claim for it can come first.
       std::promise<void> committed;
       healed = committed.get_future();
-      index_.write(std::move(made->heal), [committed = std::move(committed),
-                                           info = opened->identity(), tell = made->new_incarnation,
-                                           &listener = listener_](Result<void> result) mutable {
-        if (!result)
-          log(Level::warn, "store", "blob {} is healed in memory only: {}", info.id.hex(),
-              result.error().message);
-        committed.set_value();
-        if (result && tell) listener.tell(info);
-      });
+      index_.write(std::move(made->heal),
+                   [committed = std::move(committed), info = made->blob->identity(),
+                    tell = made->new_incarnation, held = made->held, usage = context_->usage,
+                    &listener = listener_](Result<void> result) mutable {
+                     if (!result)
+                       log(Level::warn, "store", "blob {} is healed in memory only: {}",
+                           info.id.hex(), result.error().message);
+                     else
+                       usage->held_bytes += held;
+                     committed.set_value();
+                     if (result && tell) listener.tell(info);
+                   });
     }
-    remember(opened);
+    opened = leases_->add(std::move(made->blob));
   }
   if (healed.valid() && !index_.on_own_thread()) healed.wait();
   return opened;
+}
+
+std::optional<OpenBlobs::Evicting> OpenBlobs::begin_evicting(std::uint64_t number) {
+  const std::lock_guard no_opener(opening_[number % opening_.size()]);
+  auto row = load_row(number);
+  if (!row || !leases_->begin_evicting(number)) return std::nullopt;
+  Evicting evicting{number, std::move(*row), nullptr, 0};
+  evicting.bytes = evicting.row.bytes_here();
+  auto blob = leases_->find(number);
+  // One of an earlier incarnation has had its end.
+  if (blob && blob->identity().incarnation == evicting.row.incarnation) {
+    const auto bytes = blob->retire_to_evict();
+    evicting.bytes = bytes.value_or(0);
+    if (bytes && *bytes == 0) leases_->forget(*blob);
+    evicting.blob = std::move(blob);
+  }
+  if (evicting.bytes != 0) return evicting;
+  leases_->end_evicting(number);
+  return std::nullopt;
 }
 
 Result<OpenBlobs::Opened> OpenBlobs::open_verified(std::uint64_t number, const BlobRow& row) {
@@ -118,7 +132,7 @@ Result<OpenBlobs::Opened> OpenBlobs::open_verified(std::uint64_t number, const B
   }
   if (file && size_of(*file) == row.size) {
     auto blob = BlobFile::verified(context_, to_info(number, row), path, std::move(*file));
-    return Opened{std::move(blob), {}, false};
+    return Opened{std::move(blob), {}};
   }
   if (!file && file.error().code != Code::not_found) return fail(file);
   log(Level::error, "store", "verified blob {} {}; it is fetched again", row.id.hex(),
@@ -130,7 +144,7 @@ Result<OpenBlobs::Opened> OpenBlobs::open_verified(std::uint64_t number, const B
                 [number, incarnation = row.incarnation](WriteTxn& txn) {
                   begin_incarnation(txn, number, incarnation, false);
                 },
-                true};
+                true, -static_cast<std::int64_t>(row.size)};
 }
 
 OpenBlobs::Opened OpenBlobs::take_over(std::uint64_t number, const BlobRow& row, UniqueFd file) {
@@ -143,7 +157,7 @@ OpenBlobs::Opened OpenBlobs::take_over(std::uint64_t number, const BlobRow& row,
           [number, incarnation = row.incarnation](WriteTxn& txn) {
             begin_incarnation(txn, number, incarnation, true);
           },
-          true};
+          true, static_cast<std::int64_t>(row.size - row.bytes_here())};
 }
 
 Result<OpenBlobs::Opened> OpenBlobs::open_filling(std::uint64_t number, const BlobRow& row) {
@@ -162,7 +176,7 @@ Result<OpenBlobs::Opened> OpenBlobs::open_filling(std::uint64_t number, const Bl
   if (row.claimed.empty() || (file && size_of(file) >= needed && size_of(file) <= row.size)) {
     auto blob =
         BlobFile::filling(context_, to_info(number, row), path, std::move(file), row.claimed);
-    return Opened{std::move(blob), {}, false};
+    return Opened{std::move(blob), {}};
   }
   log(Level::error, "store", "{} bytes of blob {} are gone from the disk; they are fetched again",
       row.bytes_here(), row.id.hex());
@@ -171,7 +185,7 @@ Result<OpenBlobs::Opened> OpenBlobs::open_filling(std::uint64_t number, const Bl
                 [number, incarnation = row.incarnation](WriteTxn& txn) {
                   drop_claims(txn, number, incarnation);
                 },
-                false};
+                false, -static_cast<std::int64_t>(row.bytes_here())};
 }
 
 }  // namespace hffs

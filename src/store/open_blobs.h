@@ -12,7 +12,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <unordered_map>
 
 #include "blob_file.h"
 #include "blob_rows.h"
@@ -20,6 +19,7 @@
 #include "hffs/error.h"
 #include "hffs/guarded.h"
 #include "index_writer.h"
+#include "leases.h"
 #include "state_dir.h"
 
 namespace hffs {
@@ -44,13 +44,24 @@ class IncarnationListener {
 class OpenBlobs {
  public:
   OpenBlobs(std::shared_ptr<const BlobContext> context, const StateDir& directory,
-            const Environment& environment, IndexWriter& index, IncarnationListener& listener);
+            const Environment& environment, IndexWriter& index, IncarnationListener& listener,
+            std::shared_ptr<Leases> leases);
 
+  // A lease. Waits while the blob is being evicted.
   Result<std::shared_ptr<BlobFile>> open(std::uint64_t number);
   // What is known without opening anything.
   std::optional<BlobInfo> find(std::uint64_t number) const;
   // The next open finds the row's new incarnation.
-  void close(const BlobFile& blob);
+  void close(const BlobFile& blob) { leases_->forget(blob); }
+
+  // A blob that nobody has open, and nobody can open until Leases::end_evicting().
+  struct Evicting {
+    std::uint64_t number = 0;
+    BlobRow row;
+    std::shared_ptr<BlobFile> blob;  // retired; none if there was no object
+    std::uint64_t bytes = 0;         // on the disk
+  };
+  std::optional<Evicting> begin_evicting(std::uint64_t number);
 
  private:
   // An object, and the change of the row that it already stands for.
@@ -58,10 +69,11 @@ class OpenBlobs {
     std::shared_ptr<BlobFile> blob;
     IndexWriter::Body heal;
     bool new_incarnation = false;
+    std::int64_t held = 0;  // how many bytes more there are than the row said
   };
 
-  std::shared_ptr<BlobFile> find_open(std::uint64_t number) const;
-  void remember(const std::shared_ptr<BlobFile>& blob);
+  // Nullptr: it is being evicted.
+  Result<std::shared_ptr<BlobFile>> open_one(std::uint64_t number);
   std::optional<BlobRow> load_row(std::uint64_t number) const;
   Result<Opened> open_verified(std::uint64_t number, const BlobRow& row);
   Result<Opened> open_filling(std::uint64_t number, const BlobRow& row);
@@ -72,13 +84,9 @@ class OpenBlobs {
   const Environment& environment_;
   IndexWriter& index_;
   IncarnationListener& listener_;
-  // One opener for a number at a time, without a lock around all of them.
+  const std::shared_ptr<Leases> leases_;
+  // One opener, or evictor, of a number at a time, without a lock around all of them.
   std::array<std::mutex, 16> opening_;
-  struct Table {
-    std::unordered_map<std::uint64_t, std::weak_ptr<BlobFile>> blobs;
-    std::size_t sweep_at = 64;
-  };
-  mutable Guarded<Table> table_;
 };
 
 }  // namespace hffs

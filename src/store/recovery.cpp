@@ -2,14 +2,19 @@
 #include "recovery.h"
 
 #include <dirent.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "blob_rows.h"
 #include "hffs/record.h"
+#include "recency.h"
 #include "hffs/telemetry.h"
 
 namespace hffs {
@@ -55,12 +60,57 @@ Result<void> sweep_filling(const StateDir& directory, Disk& disk, Recovered& fou
   return {};
 }
 
+struct Left {
+  std::uint64_t number = 0;
+  std::optional<BlobId> id;  // of which a verified file may be left
+};
+
+std::vector<Left> find_evictions(const ReadTxn& txn) {
+  std::vector<Left> all;
+  txn.scan(Table::evictions, {}, {}, [&](std::string_view key, std::string_view value) {
+    Left left{Reader(key).key_u64(), std::nullopt};
+    if (const auto row = load_blob_row(txn, left.number); row && is_left_by_eviction(*row, value))
+      left.id = row->id;
+    all.push_back(std::move(left));
+    return true;
+  });
+  return all;
+}
+
+// Their blobs hold nothing any more, so nobody would count these bytes. What fails is tried again at
+// the next start. Files in filling/ are swept like all that nobody claims.
+void finish_evictions(const Environment& environment, const StateDir& directory, Disk& disk,
+                      const std::vector<Left>& all, Recovered& found) {
+  Result<void> done;
+  for (const Left& left : all) {
+    if (!left.id || !done) continue;
+    done = disk.remove(directory.blob(*left.id));
+    // A folder that was never made has nothing to lose.
+    if (const auto& folder = directory.blobs(*left.id); done && ::access(folder.c_str(), F_OK) == 0)
+      done = disk.sync_directory(folder);
+    ++found.swept;
+  }
+  if (done && !all.empty()) {
+    IndexTxn txn(environment);
+    for (const Left& left : all) end_eviction(txn, left.number);
+    done = txn.commit();
+  }
+  if (!done) log(Level::warn, "store", "files of evicted blobs stay: {}", done.error().message);
+}
+
 }  // namespace
 
 Result<Recovered> recover(const Environment& environment, const StateDir& directory, Disk& disk) {
   Recovered found;
-  environment.read([&](const ReadTxn& txn) { read_rows(txn, found); });
+  std::vector<Left> evictions;
+  environment.read([&](const ReadTxn& txn) {
+    read_rows(txn, found);
+    evictions = find_evictions(txn);
+    for (const auto& [number, time] : load_times(txn))
+      found.last_open = std::max(found.last_open, time);
+  });
   if (auto swept = sweep_filling(directory, disk, found); !swept) return fail(swept);
+  finish_evictions(environment, directory, disk, evictions, found);
   return found;
 }
 

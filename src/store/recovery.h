@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a store does before its threads start: counts what the index has, removes files that nothing
-// in it claims, and finds the blobs that were filled but not verified. Its cost is one pass over
-// the rows of the blobs and one over filling/; no data file is read.
+// in it claims and those of evictions that a stop has cut short, and finds the blobs that were filled
+// but not verified. Its cost is one pass over the rows of the blobs and one over filling/; no data
+// file is read.
 //
 // Threads: the one that opens the store. Blocks on the disk.
 #pragma once
@@ -24,6 +25,7 @@ struct Recovered {
   std::vector<std::uint64_t> unverified;       // every block is claimed, the verdict is missing
   std::unordered_set<std::uint64_t> claiming;  // filling blobs with a claimed block
   std::uint64_t swept = 0;                     // files removed
+  std::int64_t last_open = 0;                  // of any blob
 };
 
 Result<Recovered> recover(const Environment& environment, const StateDir& directory, Disk& disk);

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hffs/store.h"
 
-#include <sys/statvfs.h>
-
 #include <chrono>
 
 #include "blob_rows.h"
 #include "block_writer.h"
 #include "environment.h"
+#include "evictor.h"
 #include "index_writer.h"
+#include "leases.h"
 #include "open_blobs.h"
+#include "recency.h"
 #include "recovery.h"
 #include "settler.h"
 #include "state_dir.h"
@@ -19,9 +20,13 @@
 namespace hffs {
 namespace {
 
+// What a kill costs of the order in which blobs go.
+constexpr std::chrono::seconds kRecencyInterval{60};
+
 std::shared_ptr<UsageCounters> counters_from(const UsageDelta& totals) {
   auto usage = std::make_shared<UsageCounters>();
   usage->apply(totals);
+  usage->held_bytes = totals.bytes;
   return usage;
 }
 
@@ -30,7 +35,7 @@ class DiskStore final : public Store {
  public:
   DiskStore(const StoreOptions& options, StateDir directory,
             std::unique_ptr<Environment> environment, Recovered recovered, Disk& disk,
-            Metrics& metrics);
+            const Clock& clock, Metrics& metrics);
   ~DiskStore() override;
 
   void read(const std::function<void(const ReadTxn&)>& body) const override {
@@ -56,6 +61,7 @@ class DiskStore final : public Store {
     listener_.set(std::move(listener));
   }
   Result<void> flush() override;
+  Bounds& bounds() override { return evictor_; }
   Usage usage() const override;
   std::string blob_directory() const override;
   Result<std::string> directory(std::string_view name) override;
@@ -66,31 +72,39 @@ class DiskStore final : public Store {
   const std::unique_ptr<Environment> environment_;
   const std::shared_ptr<UsageCounters> usage_;
   const std::shared_ptr<const BlobContext> context_;
+  const std::shared_ptr<Recency> recency_;
+  const std::shared_ptr<Leases> leases_;
   IncarnationListener listener_;
   IndexWriter index_;
   OpenBlobs blobs_;
   MovedNames names_;
   Syncer syncer_;
+  Evictor evictor_;
   Verifier verifier_;
   BlockWriter writer_;
 };
 
 DiskStore::DiskStore(const StoreOptions& options, StateDir directory,
                      std::unique_ptr<Environment> environment, Recovered recovered, Disk& disk,
-                     Metrics& metrics)
+                     const Clock& clock, Metrics& metrics)
     : disk_(disk),
       directory_(std::move(directory)),
       environment_(std::move(environment)),
       usage_(counters_from(recovered.totals)),
       context_(std::make_shared<const BlobContext>(
           BlobContext{disk, usage_, std::make_shared<WorkQueue<PendingWrite>>()})),
+      recency_(std::make_shared<Recency>(clock, recovered.last_open)),
+      leases_(std::make_shared<Leases>(recency_)),
       index_(*environment_, usage_, metrics),
-      blobs_(context_, directory_, *environment_, index_, listener_),
+      blobs_(context_, directory_, *environment_, index_, listener_, leases_),
       names_(disk),
       syncer_({options.sync_interval, options.sync_bytes, directory_.filling()}, names_, index_),
+      evictor_({disk, directory_, *environment_, index_, blobs_, *leases_, *recency_, syncer_,
+                metrics, kRecencyInterval},
+               options.limits, usage_),
       verifier_({options.sync_interval, std::move(recovered.unverified)},
-                {disk, directory_, names_, index_, blobs_, syncer_, listener_, metrics}),
-      writer_(options.sync_interval, context_->writes, metrics,
+                {disk, directory_, names_, index_, blobs_, syncer_, listener_, metrics}, evictor_),
+      writer_(options.sync_interval, context_->writes, evictor_, metrics,
               [this](const std::shared_ptr<BlobFile>& blob, std::uint64_t bytes) {
                 syncer_.note(blob, bytes);
                 verifier_.note(blob);
@@ -99,6 +113,8 @@ DiskStore::DiskStore(const StoreOptions& options, StateDir directory,
 DiskStore::~DiskStore() {
   writer_.stop();
   verifier_.stop();
+  evictor_.stop();
+  leases_->stop();
   syncer_.stop();
   index_.stop();
   verifier_.abandon({Code::cancelled, "the store is being closed", {}});
@@ -132,9 +148,7 @@ Store::Usage DiskStore::usage() const {
               .verified_blobs = value(usage_->verified_blobs),
               .bytes = value(usage_->bytes),
               .unclaimed_bytes = value(usage_->unclaimed_bytes)};
-  struct statvfs found {};
-  if (::statvfs(directory_.root().c_str(), &found) == 0)
-    usage.free_bytes = std::uint64_t{found.f_bavail} * found.f_frsize;
+  usage.free_bytes = space_of(directory_.root()).free;
   return usage;
 }
 
@@ -169,7 +183,7 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options, Disk& disk, con
       recovered->totals.blobs, recovered->totals.bytes, recovered->unverified.size(),
       recovered->swept);
   return std::make_unique<DiskStore>(options, std::move(*directory), std::move(*environment),
-                                     std::move(*recovered), disk, metrics);
+                                     std::move(*recovered), disk, clock, metrics);
 }
 
 }  // namespace hffs

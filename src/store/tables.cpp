@@ -24,6 +24,9 @@ const TableInfo& info(Table table) {
       {"repo_blobs", rebuildable},
       {"overlay", authoritative},
       {"overlay_names", authoritative},
+      {"blob_uses", rebuildable},
+      {"evictions", authoritative},
+      {"pins", authoritative},
   }};
   return kTables[static_cast<std::size_t>(table)];
 }

@@ -21,6 +21,9 @@ struct UsageCounters {
   std::atomic<std::int64_t> verified_blobs{0};
   std::atomic<std::int64_t> bytes{0};
   std::atomic<std::int64_t> unclaimed_bytes{0};
+  // What is on the disk, claimed or not, and what has room reserved there: never above the limit.
+  std::atomic<std::int64_t> held_bytes{0};
+  std::atomic<std::int64_t> unlinked_bytes{0};  // in open files without a name
 
   void apply(const UsageDelta& delta) {
     blobs.fetch_add(delta.blobs, std::memory_order_relaxed);

@@ -21,8 +21,12 @@ constexpr int kNice = 10;
 
 }  // namespace
 
-Verifier::Verifier(Options options, Settler::Parts parts)
-    : try_again_after_(options.try_again), parts_(parts), settler_(parts), buffer_(kBlockSize) {
+Verifier::Verifier(Options options, Settler::Parts parts, Evictor& evictor)
+    : try_again_after_(options.try_again),
+      parts_(parts),
+      evictor_(evictor),
+      settler_(parts),
+      buffer_(kBlockSize) {
   for (const std::uint64_t number : options.unverified)
     jobs_.push_back({nullptr, nullptr, number, {}});
   thread_ = start_store_thread("hffs-verify", [this] {
@@ -274,6 +278,14 @@ Result<std::shared_ptr<BlobFile>> Verifier::open_to_import_into(std::uint64_t nu
   return blob;
 }
 
+Result<void> Verifier::place_import(Import& import, const std::shared_ptr<BlobFile>& blob) {
+  if (::fchmod(import.file.get(), 0600) != 0) return fail(system_error(errno, import.path));
+  if (auto durable = parts_.disk.sync_data(import.file.get()); !durable) return durable;
+  if (auto placed = settler_.place(*import.info, import.path); !placed) return placed;
+  blob->become_whole(std::move(import.file));
+  return {};
+}
+
 void Verifier::finish_import(Import& import) {
   const BlobInfo& info = *import.info;
   auto hex = import.hashing->hash.finish();
@@ -284,12 +296,12 @@ void Verifier::finish_import(Import& import) {
   auto blob = open_to_import_into(info.number);
   if (!blob) return import.done(fail(blob));
   if ((*blob)->whole()) return import.done(parts_.disk.remove(import.path));
-  if (::fchmod(import.file.get(), 0600) != 0)
-    return import.done(fail(system_error(errno, import.path)));
-  if (auto durable = parts_.disk.sync_data(import.file.get()); !durable)
-    return import.done(durable);
-  if (auto placed = settler_.place(info, import.path); !placed) return import.done(placed);
-  (*blob)->become_whole(std::move(import.file));
+  // It is on this disk already.
+  if (auto room = evictor_.reserve({info.size, 0}); !room) return import.done(room);
+  if (auto placed = place_import(import, *blob); !placed) {
+    evictor_.settle(info.size, 0);
+    return import.done(placed);
+  }
   // What had been filled so far. It may go before the commit: the file in blobs/ is taken over.
   if (auto removed = parts_.disk.remove(parts_.directory.filling(info.number)); !removed)
     log(Level::warn, "store", "a leftover file stays: {}", removed.error().message);

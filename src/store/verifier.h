@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "blob_file.h"
+#include "evictor.h"
 #include "settler.h"
 
 namespace hffs {
@@ -31,7 +32,7 @@ class Verifier {
     std::vector<std::uint64_t>
         unverified;  // blobs whose blocks were all claimed before the opening
   };
-  Verifier(Options options, Settler::Parts parts);
+  Verifier(Options options, Settler::Parts parts, Evictor& evictor);
   ~Verifier() { stop(); }
 
   // Blocks of this blob became readable.
@@ -75,6 +76,7 @@ class Verifier {
   Result<void> begin_import(Import& import);
   void advance_import(std::unique_ptr<Import> import);
   void finish_import(Import& import);
+  Result<void> place_import(Import& import, const std::shared_ptr<BlobFile>& blob);
   // The hash of the blob that has these bytes, fed from `read`, for one turn or until `have` is
   // false.
   template <class Have, class Read>
@@ -82,6 +84,7 @@ class Verifier {
 
   const std::chrono::milliseconds try_again_after_;
   const Settler::Parts parts_;
+  Evictor& evictor_;
   Settler settler_;
   std::vector<std::byte> buffer_;
   std::vector<std::shared_ptr<BlobFile>> later_;  // could not be settled; tried again

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -120,6 +121,90 @@ TEST_F(FaultTest, ADiskThatIsReallyFull) {
   });
   if (wrong == "skip") GTEST_SKIP() << "mounting needs root";
   EXPECT_EQ(wrong, "");
+}
+
+// Others fill the disk; the store gives way, and takes its part again.
+TEST_F(FaultTest, ASmallDiskKeepsSomeFree) {
+  disk_ = &system_disk();
+  constexpr std::uint64_t kFree = 6 * kBlockSize;
+  options_.limits.min_free = kFree;
+  const std::string wrong = on_a_small_disk(directory_.path(), [&]() -> std::string {
+    if (auto opened = try_open(); !opened) return opened.error().message;
+    store_->bounds().protect([](const ReadTxn&, const Bounds::Visit&) {});
+    const auto free = [&] { return store_->usage().free_bytes; };
+    std::vector<Bytes> contents;
+    std::vector<std::uint64_t> numbers;
+    for (std::uint64_t i = 0; i < 10; ++i) {
+      contents.push_back(content(i, 4 * kBlockSize));
+      numbers.push_back(add(contents[i]));
+      if (!fill_at_last(numbers[i], contents[i])) return fmt::format("blob {} is not verified", i);
+      // The index takes some, too.
+      if (free() + kBlockSize < kFree) return fmt::format("only {} bytes are free", free());
+    }
+    if (*read_all(*blob(numbers[9])) != contents[9]) return "the last blob is wrong";
+    {
+      std::ofstream other(directory_.path() + "/others");
+      const std::uint64_t size = free() - kBlockSize;
+      const std::string bytes(size, 'x');
+      if (!other.write(bytes.data(), static_cast<std::streamsize>(size)).flush())
+        return "the disk cannot be filled";
+    }
+    // For so long the store trusts that what it removed will be free.
+    std::this_thread::sleep_for(std::chrono::milliseconds(3'200));
+    auto filling = blob(numbers[0]);
+    int kept = 0;
+    for (BlockIndex block = 0; block < 4; ++block) {
+      const auto written = write_blocks(*filling, {block, 1}, contents[0]);
+      if (!written && written.error().code != Code::no_space) return written.error().message;
+      kept += written ? 1 : 0;
+      Bytes back(kBlockSize);
+      if (!filling->read(block * kBlockSize, back)) return "a block is not served";
+      if (!is_part(back, contents[0], block * kBlockSize)) return "a block is wrong";
+    }
+    if (metrics_.value(Metric::blobs_evicted) < 8) return "too few blobs gave way";
+    fs::remove(directory_.path() + "/others");
+    filling.reset();
+    for (std::uint64_t i = 0; i < 3; ++i)
+      if (!fill_at_last(numbers[i], contents[i])) return "nothing is kept though there is room";
+    close();
+    return HasFailure() ? "an expectation failed" : "";
+  });
+  if (wrong == "skip") GTEST_SKIP() << "mounting needs root";
+  EXPECT_EQ(wrong, "");
+}
+
+// The disk takes neither removals nor commits while room is to be made.
+TEST_F(FaultTest, EvictionsThatFailLoseNothing) {
+  options_.limits.max_size = 6 * kBlockSize;
+  open();
+  store_->bounds().protect([](const ReadTxn&, const Bounds::Visit&) {});
+  const Bytes first = content(1, 4 * kBlockSize), second = content(2, 4 * kBlockSize);
+  const std::uint64_t one = add(first), two = add(second);
+  ASSERT_TRUE(fill_at_last(one, first));
+  fail_always(Op::remove, Code::no_space);
+  EXPECT_TRUE(fill_at_last(two, second));
+  // The file that could not be removed is right still, and is found again.
+  EXPECT_TRUE(fill_at_last(one, first));
+  heal();
+  ASSERT_TRUE(store_->flush());
+  close();
+  open();
+  store_->bounds().protect([](const ReadTxn&, const Bounds::Visit&) {});
+  EXPECT_TRUE(wait_for<Bounds::Outcome>([&](Done<Bounds::Outcome> done) {
+    store_->bounds().evict({}, std::move(done));  // both are there
+  }));
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_TRUE(fill_at_last(one, first));
+    EXPECT_EQ(*read_all(*blob(one)), first);
+    EXPECT_TRUE(fill_at_last(two, second));
+    EXPECT_EQ(*read_all(*blob(two)), second);
+    EXPECT_LE(store_->bounds().state().used, 6 * kBlockSize);
+  }
+  // What is on the disk is what is counted.
+  std::uint64_t bytes = 0;
+  for (const auto& each : fs::recursive_directory_iterator(root() + "/blobs"))
+    if (each.is_regular_file()) bytes += each.file_size();
+  EXPECT_LE(bytes, 6 * kBlockSize);
 }
 
 }  // namespace

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "recency.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "blob_rows.h"
+#include "hffs/record.h"
+
+namespace hffs {
+namespace {
+
+constexpr std::uint8_t kVersion = 1;
+
+}  // namespace
+
+void Recency::touch(std::uint64_t number) {
+  auto state = state_.lock();
+  if (state->stopped) return;
+  const std::int64_t now =
+      std::chrono::duration_cast<std::chrono::microseconds>(clock_.wall().time_since_epoch())
+          .count();
+  state->latest = std::max(now, state->latest + 1);
+  state->unsaved[number] = state->latest;
+}
+
+Recency::Times Recency::take_unsaved() {
+  return std::exchange(state_.lock()->unsaved, {});
+}
+
+void Recency::put_back(const Times& times) {
+  auto state = state_.lock();
+  for (const auto& [number, time] : times) state->unsaved.try_emplace(number, time);
+}
+
+void save_times(WriteTxn& txn, const Recency::Times& times) {
+  for (const auto& [number, time] : times)
+    txn.put(Table::blob_uses, blob_key(number), RecordWriter(kVersion).i64(time));
+}
+
+void forget_time(WriteTxn& txn, std::uint64_t number) {
+  txn.erase(Table::blob_uses, blob_key(number));
+}
+
+Recency::Times load_times(const ReadTxn& txn) {
+  Recency::Times times;
+  txn.scan(Table::blob_uses, {}, {}, [&](std::string_view key, std::string_view value) {
+    Reader number(key), record(value);
+    const std::uint64_t blob = number.key_u64();
+    const bool known = record.u8() == kVersion;
+    const std::int64_t time = record.i64();
+    if (known && record.complete() && number.complete()) times.emplace(blob, time);
+    return true;
+  });
+  return times;
+}
+
+}  // namespace hffs
