@@ -53,7 +53,10 @@ struct Group {
 };
 
 struct File {
+  // Held while it is handled and while bytes of it are under way: what nobody has open may be evicted.
   std::shared_ptr<Blob> blob;
+  std::weak_ptr<Blob> known;
+  std::uint32_t incarnation = 0;
   std::vector<FileSource> sources;
   FilePlan plan;
   std::shared_ptr<Group> group;
@@ -100,6 +103,8 @@ class Worker final : public std::enable_shared_from_this<Worker> {
            now - file.group->last_read > options_.patience;
   }
   File* find(const std::shared_ptr<Blob>& blob);
+  File* wake(std::uint64_t number);
+  void rest();
   void look_for_parts(File& file);
   void pump(File& file);
   void pump_group(Group& group);
@@ -120,6 +125,7 @@ class Worker final : public std::enable_shared_from_this<Worker> {
   std::condition_variable posted_;
   // Of the thread:
   std::map<std::uint64_t, File> files_;  // by blob number
+  std::vector<std::uint64_t> awake_;     // those that are held
   std::map<std::string, std::shared_ptr<Group>> groups_;
   std::thread thread_;
 };
@@ -152,6 +158,7 @@ void Worker::run() {
     }
     make_room();
     std::visit([this](const auto& what) { handle(what); }, event);
+    rest();
   }
   files_.clear();
 }
@@ -165,7 +172,8 @@ std::string group_name(const FileSource& source) {
 File* Worker::find(const std::shared_ptr<Blob>& blob) {
   const BlobInfo& info = blob->identity();
   if (auto found = files_.find(info.number); found != files_.end()) {
-    if (found->second.blob->identity().incarnation == info.incarnation) return &found->second;
+    found->second.known = blob;
+    if (found->second.incarnation == info.incarnation) return wake(info.number);
     files_.erase(found);
   }
   if (info.verified || blob->superseded() || info.size == 0) return nullptr;
@@ -174,11 +182,36 @@ File* Worker::find(const std::shared_ptr<Blob>& blob) {
   auto& group = groups_[group_name(sources->front())];
   if (!group) group = std::make_shared<Group>();
   const Format format = format_of(sources->front().path);
-  File file{.blob = blob,
+  File file{.known = blob,
+            .incarnation = info.incarnation,
             .sources = std::move(*sources),
             .plan = FilePlan(format, info.size),
             .group = group};
-  return &files_.emplace(info.number, std::move(file)).first->second;
+  files_.emplace(info.number, std::move(file));
+  return wake(info.number);
+}
+
+// The file's record with its blob; nothing if there is none, or nobody has the blob open any more.
+File* Worker::wake(std::uint64_t number) {
+  const auto found = files_.find(number);
+  if (found == files_.end()) return nullptr;
+  File& file = found->second;
+  if (file.blob) return &file;
+  file.blob = file.known.lock();
+  if (!file.blob) return nullptr;
+  awake_.push_back(number);
+  return &file;
+}
+
+// Between events: lets go of what nothing is under way of.
+void Worker::rest() {
+  std::erase_if(awake_, [this](std::uint64_t number) {
+    const auto found = files_.find(number);
+    if (found == files_.end()) return true;
+    File& file = found->second;
+    if (file.in_flight == 0) file.blob.reset();
+    return !file.blob;
+  });
 }
 
 // Between events: forgets files that are whole, and those of which nobody reads any more.
@@ -187,7 +220,8 @@ void Worker::make_room() {
   const Instant now = clock_.now();
   std::erase_if(files_, [&](const auto& item) {
     const File& file = item.second;
-    return file.in_flight == 0 && (file.blob->superseded() || is_left(file, now));
+    const auto blob = file.known.lock();
+    return file.in_flight == 0 && (!blob || blob->superseded() || is_left(file, now));
   });
   while (files_.size() >= kMostFiles) files_.erase(files_.begin());
   std::erase_if(groups_, [](const auto& item) { return item.second.use_count() == 1; });
@@ -229,10 +263,9 @@ void Worker::handle(const Read& event) {
 }
 
 void Worker::handle(const Fetched& event) {
-  const auto found = files_.find(event.number);
-  if (found == files_.end()) return;
-  File& file = found->second;
-  if (file.blob->identity().incarnation != event.incarnation) return;
+  File* const woken = wake(event.number);
+  if (woken == nullptr || woken->incarnation != event.incarnation) return;
+  File& file = *woken;
   const ByteRange range = bytes_of(event.run, file.blob->identity().size);
   file.in_flight -= std::min(file.in_flight, range.size);
   // On a full disk the bytes came, and were not kept.
@@ -251,7 +284,7 @@ void Worker::handle(const Fetched& event) {
   // A descriptor less.
   if (file.in_flight == 0 && file.blob->readable({0, file.blob->identity().size})) {
     std::erase(file.group->files, event.number);
-    files_.erase(found);
+    files_.erase(event.number);
   }
 }
 
@@ -296,7 +329,7 @@ void Worker::pump(File& file) {
 
 void Worker::pump_group(Group& group) {
   for (std::size_t i = 0; i < group.files.size(); ++i)  // it may grow
-    if (const auto found = files_.find(group.files[i]); found != files_.end()) pump(found->second);
+    if (File* const file = wake(group.files[i])) pump(*file);
 }
 
 // All of it was asked for, and much has come: on to the next shard.
@@ -319,12 +352,10 @@ void Worker::fill_snapshot(File& file) {
 }
 
 void Worker::fill(std::uint64_t number, const std::shared_ptr<Group>& group) {
-  // A record that is there stays, whatever its blob has become: callers may hold it.
-  File* file = nullptr;
-  if (const auto found = files_.find(number); found != files_.end())
-    file = &found->second;
-  else if (const auto blob = store_.open_blob(number))
-    file = find(*blob);
+  // A record that is held stays, whatever its blob has become: callers may hold it.
+  File* file = wake(number);
+  if (file == nullptr)
+    if (const auto blob = store_.open_blob(number)) file = find(*blob);
   if (file == nullptr) return;
   file->group = group;
   file->plan.fill();
