@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "hffs/bounds.h"
 #include "hffs/error.h"
 #include "hffs/hub.h"
 #include "hffs/posix.h"
@@ -40,13 +41,14 @@ struct Config {
   std::chrono::milliseconds read_deadline{15 * 60 * 1'000};
   std::chrono::milliseconds sync_interval{2'000};
   PrefetchPolicy prefetch = PrefetchPolicy::adaptive;
+  Limits limits{.max_size = 0, .min_free = std::nullopt};
   bool old_kernel = false;  // fuse_features = "5.15": no passthrough, as on such a kernel
 };
 
 // What the command line says; an empty optional or list says nothing.
 struct Flags {
   std::string mount_point;
-  std::optional<std::string> config_file, state_dir, log_level, log_file, prefetch;
+  std::optional<std::string> config_file, state_dir, log_level, log_file, prefetch, max_size, min_free;
   std::vector<std::string> endpoints;
   std::optional<bool> allow_other, offline, offline_partial;
   std::optional<double> ref_ttl, read_deadline;  // seconds

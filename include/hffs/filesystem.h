@@ -120,6 +120,8 @@ class FuseServer {
   // Blocks until the file system is unmounted (or the session broke: the error).
   virtual Result<void> wait() = 0;
   virtual ReadMode read_mode() const = 0;
+  // The kernel asks again for what it has believed of the node for good. Any thread; never waits.
+  virtual void forget_attributes(NodeId node) = 0;
 };
 
 }  // namespace hffs

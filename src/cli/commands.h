@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ask.h"
 #include "hffs/daemon.h"
 #include "hffs/error.h"
 #include "hffs/ids.h"
@@ -42,6 +43,19 @@ struct ExportArguments {
   bool json = false;
   std::vector<std::string> include, exclude;
 };
+struct CollectArguments {
+  std::string repo;  // empty: only what the limits demand
+  bool unreferenced = false, dry_run = false, json = false;
+  DaemonName where;
+};
+struct PinArguments {
+  std::string repo;  // "REPO" or "REPO@REVISION"
+  DaemonName where;
+};
+struct PinsArguments {
+  bool json = false;
+  DaemonName where;
+};
 
 Result<void> mount(const Flags& flags);
 Result<void> umount(const UmountArguments& arguments);
@@ -49,6 +63,10 @@ Result<void> status(const StatusArguments& arguments);
 Result<void> path(const PathArguments& arguments);
 Result<void> import_folder(const ImportArguments& arguments);
 Result<void> export_repo(const ExportArguments& arguments);
+Result<void> collect(const CollectArguments& arguments);
+Result<void> pin(const PinArguments& arguments);
+Result<void> unpin(const PinArguments& arguments);
+Result<void> pins(const PinsArguments& arguments);
 
 // "REPO" or "REPO@REVISION", as people write it.
 struct RepoAt {

@@ -26,6 +26,7 @@ constexpr const char* kExamples = R"(Examples:
   hffs status                              what is here, and is the Hub up?
   hffs import ~/.cache/huggingface/hub     take in what was downloaded before
   hffs export openai/whisper-tiny /media/disk/hub    and take a model along
+  hffs pin openai/whisper-tiny             what must stay when room is made for others
   hffs umount ~/hf
 
   sudo hffs mount /mnt/hf --allow-other    one mount for all users of a server
@@ -36,6 +37,7 @@ constexpr const char* kMountHelp = R"(Examples:
   hffs mount ~/hf
   hffs mount ~/hf --endpoint https://hf-mirror.example --endpoint https://huggingface.co
   hffs mount ~/hf --offline                only what is here; no request is sent
+  hffs mount ~/hf --max-size 500G          what was open longest ago makes room
   hffs mount ~/hf --foreground --log-level debug
 
 Settings may also stand in the environment (HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE,
@@ -78,6 +80,27 @@ constexpr const char* kPathHelp = R"(Examples:
   hffs path openai/whisper-tiny@main
   hffs path datasets/rajpurkar/squad --mount ~/hf)";
 
+constexpr const char* kCollectHelp = R"(Without REPO: what was open longest ago goes, until the limits (--max-size, --min-free of `hffs
+mount`) hold; the daemon does so by itself when it needs room. With REPO: all of it goes, but what
+is open or pinned. What went is fetched again when it is read again.
+
+Examples:
+  hffs gc --dry-run                        what would go
+  hffs gc openai/whisper-large-v3          room by hand
+  hffs gc --unreferenced                   what no branch, tag or pull request has any more)";
+
+constexpr const char* kPinHelp = R"(What is pinned is never evicted; it need not be here yet. A revision is pinned as the commit that
+it names now. `hffs pins` lists them, `hffs unpin REPO[@REVISION]` ends it.
+
+Examples:
+  hffs pin DeepFloyd/t5-v1_1-xxl
+  hffs pin datasets/rajpurkar/squad@main)";
+
+constexpr const char* kUnpinHelp = R"(Without @REVISION all pins of the repository end.
+
+Examples:
+  hffs unpin DeepFloyd/t5-v1_1-xxl)";
+
 // What was read from the command line, and the command to run with it.
 struct Words {
   Flags mount;
@@ -86,6 +109,9 @@ struct Words {
   cli::UmountArguments umount;
   cli::StatusArguments status;
   cli::PathArguments path;
+  cli::CollectArguments collect;
+  cli::PinArguments pin;
+  cli::PinsArguments pins;
   bool allow_other = false, offline = false, offline_partial = false;
 };
 
@@ -119,6 +145,15 @@ void add_mount(CLI::App& app, Words& words) {
                    "What is fetched before it is read: off, adaptive, file (all of one that is read) "
                    "or snapshot [adaptive]")
       ->type_name("POLICY");
+  mount
+      ->add_option("--max-size", flags.max_size,
+                   "How much content may be kept: 500G, 2T; what was open longest ago goes [no limit]")
+      ->type_name("SIZE");
+  mount
+      ->add_option("--min-free", flags.min_free,
+                   "What stays free on the disk [the larger of 10 % and 20G, at most half of what could "
+                   "be had]")
+      ->type_name("SIZE");
   mount->add_option("--ref-ttl", flags.ref_ttl, "How old a branch's commit may be [60]")
       ->type_name("SECONDS");
   mount
@@ -190,6 +225,36 @@ void add_others(CLI::App& app, Words& words) {
   app.add_subcommand("version", "Print the version");
 }
 
+void add_daemon(CLI::App* command, cli::DaemonName& where) {
+  command->add_option("--mount", where.mount_point, "Where hffs is mounted")->type_name("MNT");
+  command->add_option("--state-dir", where.flags.state_dir, "The daemon's state directory")
+      ->type_name("DIR");
+}
+
+void add_storage(CLI::App& app, Words& words) {
+  auto* collect = app.add_subcommand("gc", "Make room: evict content that can be fetched again");
+  collect->footer(kCollectHelp);
+  collect->add_option("REPO", words.collect.repo, "ORG/NAME or datasets/ORG/NAME: all of it");
+  collect->add_flag("--unreferenced", words.collect.unreferenced,
+                    "All that is in no commit of a branch, tag or pull request");
+  collect->add_flag("--dry-run,-n", words.collect.dry_run, "Only say what would go");
+  collect->add_flag("--json", words.collect.json, "For programs");
+  add_daemon(collect, words.collect.where);
+
+  auto* pin = app.add_subcommand("pin", "Never evict a repository, or a revision of it");
+  pin->footer(kPinHelp);
+  auto* unpin = app.add_subcommand("unpin", "Let it be evicted again");
+  unpin->footer(kUnpinHelp);
+  for (auto* command : {pin, unpin}) {
+    command->add_option("REPO", words.pin.repo, "ORG/NAME or datasets/ORG/NAME, and @REVISION")
+        ->required();
+    add_daemon(command, words.pin.where);
+  }
+  auto* pins = app.add_subcommand("pins", "List what is pinned");
+  pins->add_flag("--json", words.pins.json, "For programs");
+  add_daemon(pins, words.pins.where);
+}
+
 Result<void> run(const CLI::App& app, Words& words) {
   if (words.allow_other) words.mount.allow_other = true;
   if (words.offline) words.mount.offline = words.import.flags.offline = true;
@@ -201,6 +266,10 @@ Result<void> run(const CLI::App& app, Words& words) {
   if (command == "path") return cli::path(words.path);
   if (command == "import") return cli::import_folder(words.import);
   if (command == "export") return cli::export_repo(words.export_);
+  if (command == "gc") return cli::collect(words.collect);
+  if (command == "pin") return cli::pin(words.pin);
+  if (command == "unpin") return cli::unpin(words.pin);
+  if (command == "pins") return cli::pins(words.pins);
   fmt::print("hffs {}\n", HFFS_VERSION);
   return {};
 }
@@ -242,6 +311,7 @@ Result<void> parse_and_run(int argc, char** argv) {
   Words words;
   add_mount(app, words);
   add_others(app, words);
+  add_storage(app, words);
   if (argc < 2) {
     fmt::print("{}", app.help());
     return fail(Code::invalid, "a command is missing; see the list above");

@@ -48,16 +48,10 @@ Result<std::string> load_path(const std::string& mount_point, const RepoId& repo
 }
 
 Result<std::string> ask_path(const Flags& flags, const RepoId& repo, const std::string& revision) {
-  auto state_dir = load_state_dir(flags, process_environment());
-  if (!state_dir) return fail(state_dir);
-  auto daemon = ControlClient::connect(control_socket(*state_dir));
-  if (!daemon)
-    return fail(daemon.error().code, "{}; start one with `hffs mount`, or say --mount MNT",
-                daemon.error().message);
   const nlohmann::json request{{"command", "path"}, {"repo", repo.text()}, {"revision", revision}};
-  auto answer = daemon->ask(request.dump(), kAnswer);
+  auto answer = ask({.flags = flags}, request, kAnswer);
   if (!answer) return fail(answer);
-  return nlohmann::json::parse(*answer).at("path").get<std::string>();
+  return answer->at("path").get<std::string>();
 }
 
 }  // namespace

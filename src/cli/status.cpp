@@ -9,8 +9,6 @@ namespace hffs::cli {
 namespace {
 
 using nlohmann::json;
-constexpr std::chrono::seconds kAnswer{10};
-
 
 void row(std::string_view name, std::string_view text) {
   fmt::print("{:<12} {}\n", name, text);
@@ -38,6 +36,16 @@ void print_for_people(const json& status) {
                           bytes_text(count(store, "bytes") + count(store, "unclaimed_bytes")),
                           count(store, "blobs"), count(store, "verified_blobs"),
                           bytes_text(count(store, "free_bytes"))));
+  std::string limits = fmt::format("{} stay free", bytes_text(count(store, "min_free")));
+  if (count(store, "max_size") != 0)
+    limits = fmt::format("{} of {} used; {}", bytes_text(count(store, "used_bytes")),
+                         bytes_text(count(store, "max_size")), limits);
+  if (count(store, "pinned_bytes") != 0)
+    limits += fmt::format("; {} pinned", bytes_text(count(store, "pinned_bytes")));
+  if (count(store, "unlinked_bytes") != 0)
+    limits += fmt::format("; {} more in removed files that are still open",
+                          bytes_text(count(store, "unlinked_bytes")));
+  row("limits", limits);
   row("known", fmt::format("{} repositories, {} commits, {} files", count(catalog, "repos"),
                            count(catalog, "commits"), count(catalog, "files")));
   if (count(catalog, "self_attested") != 0)
@@ -49,28 +57,12 @@ void print_for_people(const json& status) {
                            status.at("mode_reason").get<std::string>()));
 }
 
-Result<std::string> find_socket(const StatusArguments& arguments) {
-  if (!arguments.mount_point.empty()) return load_control_link(arguments.mount_point);
-  auto state_dir = load_state_dir(arguments.flags, process_environment());
-  if (!state_dir) return fail(state_dir);
-  return control_socket(*state_dir);
-}
-
 }  // namespace
 
 Result<void> status(const StatusArguments& arguments) {
-  auto socket = find_socket(arguments);
-  if (!socket) return fail(socket);
-  auto daemon = ControlClient::connect(*socket);
-  if (!daemon) {
-    if (daemon.error().code != Code::unreachable) return fail(daemon);
-    return fail(Code::unreachable,
-                "{}; start one with `hffs mount`, or name its mount point or --state-dir",
-                daemon.error().message);
-  }
-  auto answer = daemon->ask(R"({"command":"status"})", kAnswer);
-  if (!answer) return fail(answer);
-  const json parsed = json::parse(*answer);
+  const auto answer = ask({arguments.mount_point, arguments.flags}, {{"command", "status"}});
+  if (!answer) return fail(Error(answer.error()));
+  const json& parsed = *answer;
   if (arguments.json)
     fmt::print("{}\n", parsed.dump(2));
   else

@@ -3,21 +3,13 @@
 
 #include <unistd.h>
 
-#include <deque>
 #include <memory>
+
+#include "request.h"
+#include "walk.h"
 
 namespace hffs {
 namespace {
-
-// A string member, or `otherwise` where there is none. Code::invalid if it is something else.
-Result<std::string> text_of(const nlohmann::json& request, const char* name,
-                            std::optional<std::string> otherwise) {
-  const auto found = request.find(name);
-  if (found == request.end() && otherwise) return *otherwise;
-  if (found == request.end() || !found->is_string())
-    return fail(Code::invalid, "the request needs a string \"{}\"", name);
-  return found->get<std::string>();
-}
 
 // As many as one answer may well hold; the count beside them is exact.
 constexpr std::size_t kMostSelfAttested = 100;
@@ -25,31 +17,6 @@ constexpr std::size_t kMostSelfAttested = 100;
 double seconds_of(std::chrono::milliseconds time) {
   return std::chrono::duration<double>(time).count();
 }
-
-// Walks from the root to a ref as a client would, name by name, and reads the commit in it.
-class RefWalk : public std::enable_shared_from_this<RefWalk> {
- public:
-  RefWalk(std::shared_ptr<Catalog> catalog, const Caller& caller, std::deque<std::string> names,
-          Done<std::string> done)
-      : catalog_(std::move(catalog)), caller_(caller), names_(std::move(names)), done_(std::move(done)) {}
-
-  void step(NodeId node) {
-    if (names_.empty()) return done_(catalog_->read_text(node));
-    const std::string name = std::move(names_.front());
-    names_.pop_front();
-    catalog_->lookup(caller_, node, name, [self = shared_from_this(), name](Result<Entry> entry) {
-      if (!entry) return self->done_(fail(entry));
-      if (entry->node == NodeId{}) return self->done_(fail(Code::not_found, "no {}", name));
-      self->step(entry->node);
-    });
-  }
-
- private:
-  const std::shared_ptr<Catalog> catalog_;
-  const Caller caller_;
-  std::deque<std::string> names_;
-  Done<std::string> done_;
-};
 
 }  // namespace
 
@@ -60,8 +27,13 @@ void Commands::answer(const Peer& peer, const nlohmann::json& request, Done<nloh
   if (command == "path") return find_path(peer, request, std::move(done));
   if (command == "import") return done(parts_.imports.start(peer, request));
   if (command == "import-progress") return done(parts_.imports.look(peer, request));
+  if (command == "gc") return storage_.collect(peer, request, std::move(done));
+  if (command == "pin") return storage_.pin(peer, request, std::move(done));
+  if (command == "unpin") return storage_.unpin(peer, request, std::move(done));
+  if (command == "pins") return done(storage_.pins());
   done(fail(Code::invalid,
-            "unknown command '{}'; there are status, path, import, import-progress, wait and stop",
+            "unknown command '{}'; there are status, path, import, import-progress, gc, "
+            "pin, unpin, pins, wait and stop",
             command));
 }
 
@@ -78,6 +50,7 @@ nlohmann::json Commands::status() const {
                              {"commit", each.commit.hex()},
                              {"imported_by", each.importer}});
   const Store::Usage store = parts_.store.usage();
+  const Bounds::State bounds = parts_.store.bounds().state();
   const Catalog::Usage catalog = parts_.catalog->usage();
   const TransferEngine::Snapshot transfer = parts_.transfer.snapshot();
   const ReadMode mode = parts_.server.read_mode();
@@ -103,7 +76,12 @@ nlohmann::json Commands::status() const {
         {"verified_blobs", store.verified_blobs},
         {"bytes", store.bytes},
         {"unclaimed_bytes", store.unclaimed_bytes},
-        {"free_bytes", store.free_bytes}}},
+        {"free_bytes", store.free_bytes},
+        {"used_bytes", bounds.used},
+        {"pinned_bytes", bounds.pinned},
+        {"unlinked_bytes", bounds.unlinked},
+        {"max_size", bounds.max_size},
+        {"min_free", bounds.min_free}}},
       {"catalog",
        {{"repos", catalog.repos},
         {"commits", catalog.commits},
@@ -121,7 +99,7 @@ nlohmann::json Commands::status() const {
 }
 
 Result<nlohmann::json> Commands::stop(const Peer& peer) {
-  if (peer.uid != 0 && peer.uid != ::geteuid())
+  if (!is_owner(peer))
     return fail(Code::denied, "only root and the user who started the daemon may end it");
   parts_.stop(peer);
   return nlohmann::json{{"ok", true}};
@@ -144,20 +122,11 @@ void Commands::find_path(const Peer& peer, const nlohmann::json& request,
     return nlohmann::json{{"path", path}, {"commit", commit}};
   };
   if (CommitId::parse(*revision)) return done(to_answer(snapshots + *revision, *revision));
-  std::deque<std::string> names{repo->layout(), "refs"};
-  for (std::string_view rest = *revision; !rest.empty();) {
-    const std::size_t slash = std::min(rest.find('/'), rest.size());
-    names.emplace_back(rest.substr(0, slash));
-    rest.remove_prefix(std::min(slash + 1, rest.size()));
-  }
-  std::make_shared<RefWalk>(parts_.catalog, Caller{peer.uid, peer.gid, peer.pid}, std::move(names),
-                            [snapshots, to_answer, what = fmt::format("{}@{}", *name, *revision),
-                             done = std::move(done)](Result<std::string> commit) mutable {
-                              if (!commit)
-                                return done(fail(std::move(commit.error()).during(what)));
-                              done(to_answer(snapshots + *commit, *commit));
-                            })
-      ->step(kRootNode);
+  find_commit(parts_.catalog, Caller{peer.uid, peer.gid, peer.pid}, *repo, *revision,
+              [snapshots, to_answer, done = std::move(done)](Result<CommitId> commit) mutable {
+                if (!commit) return done(fail(commit));
+                done(to_answer(snapshots + commit->hex(), commit->hex()));
+              });
 }
 
 }  // namespace hffs

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What can be asked of a running daemon over its socket: status, path, imports, stop. Threads: answer() on
-// the control thread; completions on any. Blocks on the local disk only.
+// What can be asked of a running daemon over its socket: status, path, stop, and what import_jobs.h
+// and storage_commands.h have. Threads: answer() on the control thread; completions on any. Blocks
+// on the local disk only.
 #pragma once
 
 #include <functional>
@@ -18,6 +19,7 @@
 #include "hffs/telemetry.h"
 #include "hffs/transfer.h"
 #include "import_jobs.h"
+#include "storage_commands.h"
 
 namespace hffs {
 
@@ -28,14 +30,17 @@ class Commands {
     const Clock& clock;
     const Metrics& metrics;
     const Origin& origin;
-    const Store& store;
+    Store& store;
     std::shared_ptr<Catalog> catalog;  // walks under way keep it
     const TransferEngine& transfer;
     const FuseServer& server;
     ImportJobs& imports;
     std::function<void(const Peer&)> stop;  // ends the daemon, later
   };
-  explicit Commands(Parts parts) : parts_(std::move(parts)), started_(parts_.clock.now()) {}
+  explicit Commands(Parts parts)
+      : parts_(std::move(parts)),
+        storage_(parts_.store, parts_.catalog, parts_.clock),
+        started_(parts_.clock.now()) {}
 
   void answer(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
 
@@ -45,6 +50,7 @@ class Commands {
   Result<nlohmann::json> stop(const Peer& peer);
 
   const Parts parts_;
+  StorageCommands storage_;
   const Instant started_;
 };
 

@@ -201,6 +201,15 @@ Result<PrefetchPolicy> Settings::prefetch() const {
               *flags_.prefetch);
 }
 
+Result<std::optional<std::uint64_t>> choose_size(std::string_view flag_name,
+                                                 const std::optional<std::string>& flag,
+                                                 const std::optional<std::uint64_t>& in_file) {
+  if (!flag) return in_file;
+  auto size = parse_size(*flag);
+  if (!size) return fail(std::move(size.error()).during(flag_name));
+  return *size;
+}
+
 Result<std::chrono::milliseconds> choose_seconds(
     std::string_view flag_name, const std::optional<double>& flag,
     const std::optional<std::chrono::milliseconds>& in_file, std::chrono::milliseconds otherwise) {
@@ -261,6 +270,11 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   auto read_deadline = choose_seconds("--read-deadline", flags.read_deadline, file.read_deadline,
                                       config.read_deadline);
   if (!read_deadline) return fail(read_deadline);
+  auto max_size = choose_size("--max-size", flags.max_size, file.max_size);
+  if (!max_size) return fail(max_size);
+  auto min_free = choose_size("--min-free", flags.min_free, file.min_free);
+  if (!min_free) return fail(min_free);
+  config.limits = {.max_size = max_size->value_or(0), .min_free = *min_free};
   config.mount_point = settings.absolute(flags.mount_point);
   config.state_dir = std::move(*state_dir);
   config.endpoints = std::move(*endpoints);

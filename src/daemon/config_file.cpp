@@ -11,6 +11,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "hffs/bounds.h"
+
 namespace hffs {
 namespace {
 
@@ -45,6 +47,16 @@ Result<void> take_seconds(const toml::node& value, FileSettings& into) {
   const auto duration = number ? parse_seconds(*number) : std::nullopt;
   if (!duration) return wrong("a number of seconds, 0 or more");
   into.*kMember = *duration;
+  return {};
+}
+
+template <auto kMember>
+Result<void> take_size(const toml::node& value, FileSettings& into) {
+  const auto number = value.value_exact<std::int64_t>();
+  const auto text = value.value_exact<std::string>();
+  const auto size = parse_size(number ? fmt::format("{}", *number) : text.value_or(""));
+  if (!size) return wrong("a size, \"500G\", \"1.5T\" or a number of bytes");
+  into.*kMember = *size;
   return {};
 }
 
@@ -88,7 +100,7 @@ struct Key {
   std::string_view name;
   Take take;
 };
-constexpr std::array<Key, 14> kKeys{{
+constexpr std::array<Key, 16> kKeys{{
     {"state_dir", take_text<&FileSettings::state_dir>},
     {"endpoints", take_endpoints},
     {"token_file", take_text<&FileSettings::token_file>},
@@ -102,6 +114,8 @@ constexpr std::array<Key, 14> kKeys{{
     {"read_deadline", take_seconds<&FileSettings::read_deadline>},
     {"sync_interval", take_seconds<&FileSettings::sync_interval>},
     {"prefetch", take_prefetch},
+    {"max_size", take_size<&FileSettings::max_size>},
+    {"min_free", take_size<&FileSettings::min_free>},
     {"fuse_features", take_features},
 }};
 

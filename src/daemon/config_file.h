@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,7 @@ struct FileSettings {
   std::optional<Level> log_level;
   std::optional<PrefetchPolicy> prefetch;
   std::optional<std::chrono::milliseconds> ref_ttl, read_deadline, sync_interval;
+  std::optional<std::uint64_t> max_size, min_free;  // bytes
 };
 
 // Code::invalid: "FILE:LINE: KEY …". Code::not_found: there is no such file.

@@ -23,6 +23,7 @@
 #include "hffs/filesystem.h"
 #include "hffs/guarded.h"
 #include "hffs/keeper.h"
+#include "hffs/pins.h"
 #include "hffs/prefetch.h"
 #include "hffs/store.h"
 #include "hffs/transfer.h"
@@ -72,6 +73,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<ControlServer> control_;
   // What store threads may call. Empty before and after the engine's life.
   Guarded<TransferEngine*> engine_{nullptr};
+  Guarded<FuseServer*> served_by_{nullptr};
   std::unique_ptr<Store> store_;
   std::unique_ptr<Origin> origin_;
   std::unique_ptr<AccessControl> access_;
@@ -108,7 +110,9 @@ Result<void> RunningDaemon::watch_signals() {
 
 Result<void> RunningDaemon::open_parts() {
   const Clock& clock = system_clock();
-  auto store = Store::open({.state_dir = config_.state_dir, .sync_interval = config_.sync_interval},
+  auto store = Store::open({.state_dir = config_.state_dir,
+                            .sync_interval = config_.sync_interval,
+                            .limits = config_.limits},
                            system_disk(), clock, metrics_);
   if (!store) return fail(store);
   store_ = std::move(*store);
@@ -127,6 +131,14 @@ Result<void> RunningDaemon::open_parts() {
       *store_, *access_, clock, metrics_);
   if (!catalog) return fail(catalog);
   catalog_ = std::move(*catalog);
+  store_->bounds().protect(visit_pinned_blobs);
+  store_->bounds().on_evicted([this](std::uint64_t number, std::uint32_t incarnation) {
+    auto server = served_by_.lock();
+    // st_blocks of a verified blob is believed for good.
+    if (*server != nullptr) (*server)->forget_attributes(NodeId::of_blob(number, incarnation));
+  });
+  // The limits may be lower than they were.
+  store_->bounds().evict({}, [](const auto&) {});
   // Offline every guess would be refused.
   prefetcher_ = Prefetcher::create(
       {.policy = config_.offline ? PrefetchPolicy::off : config_.prefetch}, *origin_, *catalog_,
@@ -149,6 +161,7 @@ Result<void> RunningDaemon::mount() {
                                   std::move(*device), metrics_);
   if (!server) return fail(server);
   server_ = std::move(*server);
+  *served_by_.lock() = server_.get();
   struct stat root{};
   if (::stat(config_.mount_point.c_str(), &root) != 0)
     return fail(
@@ -250,6 +263,7 @@ void RunningDaemon::end_session() {
     abort << "1" << std::flush;
     if (over()) session_.join();
   }
+  *served_by_.lock() = nullptr;
   server_.reset();
   if (session_.joinable()) session_.join();
 }

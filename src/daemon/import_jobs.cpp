@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "import_jobs.h"
 
-#include <unistd.h>
-
 #include "hffs/telemetry.h"
+#include "request.h"
 
 namespace hffs {
 namespace {
@@ -41,19 +40,9 @@ json to_json(const Skipped& skipped) {
   return {{"path", skipped.path}, {"why", name_of(skipped.why)}, {"reason", skipped.reason}};
 }
 
-// A member, or `otherwise` where there is none or it is something else.
-std::string text_of(const json& request, const char* name, const char* otherwise) {
-  const auto found = request.find(name);
-  return found != request.end() && found->is_string() ? found->get<std::string>() : otherwise;
-}
-std::uint64_t number_of(const json& request, const char* name) {
-  const auto found = request.find(name);
-  return found != request.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
-}
-
 // Whoever imports decides what all users of the mount see under a repository's name.
 Result<void> may_import(const Peer& peer) {
-  if (peer.uid == 0 || peer.uid == ::geteuid()) return {};
+  if (is_owner(peer)) return {};
   return fail(Code::denied, "only root and the user who started the daemon may import");
 }
 
@@ -85,14 +74,20 @@ void ImportJobs::watch(const std::stop_token& stop) {
 
 Result<json> ImportJobs::start(const Peer& peer, const json& request) {
   if (auto allowed = may_import(peer); !allowed) return fail(allowed);
-  ImportRequest wanted{.path = text_of(request, "path", ""), .importer = peer.uid};
+  auto path = text_of(request, "path", std::nullopt);
+  if (!path) return fail(path);
+  ImportRequest wanted{.path = std::move(*path), .importer = peer.uid};
   if (!wanted.path.starts_with('/'))
     return fail(Code::invalid, "the request needs an absolute \"path\"");
   if (request.contains("repo")) {
-    auto repo = RepoId::parse_user(text_of(request, "repo", ""));
+    auto name = text_of(request, "repo", std::nullopt);
+    if (!name) return fail(name);
+    auto repo = RepoId::parse_user(*name);
     if (!repo) return fail(repo);
     wanted.repo = *repo;
-    auto revision = parse_revision(text_of(request, "revision", "main"));
+    auto text = text_of(request, "revision", "main");
+    if (!text) return fail(text);
+    auto revision = parse_revision(*text);
     if (!revision) return fail(revision);
     wanted.revision = *revision;
   }
@@ -110,8 +105,12 @@ Result<json> ImportJobs::start(const Peer& peer, const json& request) {
 
 Result<json> ImportJobs::look(const Peer& peer, const json& request) {
   if (auto allowed = may_import(peer); !allowed) return fail(allowed);
+  const auto number = number_of(request, "job");
+  if (!number) return fail(Error(number.error()));
+  const auto from = number_of(request, "from");
+  if (!from) return fail(Error(from.error()));
   auto job = job_.lock();
-  if (!job->importer || number_of(request, "job") != job->number)
+  if (!job->importer || *number != job->number)
     return fail(Code::not_found, "there is no such import, or it was stopped");
   job->looked_at = std::chrono::steady_clock::now();
   const CarryProgress progress = job->importer->progress();
@@ -124,15 +123,14 @@ Result<json> ImportJobs::look(const Peer& peer, const json& request) {
               {"bytes_done", progress.bytes_done},
               {"bytes", progress.bytes}};
   if (!result) return answer;
-  const auto from = number_of(request, "from");
   const ImportReport& report = **result;
-  bool more = add_page(answer, "commits", report.commits, from,
+  bool more = add_page(answer, "commits", report.commits, *from,
                        [](const ImportedCommit& commit) { return to_json(commit); });
-  more |= add_page(answer, "skipped", report.skipped, from,
+  more |= add_page(answer, "skipped", report.skipped, *from,
                    [](const Skipped& skipped) { return to_json(skipped); });
-  more |= add_page(answer, "remarks", report.remarks, from,
+  more |= add_page(answer, "remarks", report.remarks, *from,
                    [](const std::string& remark) { return json(remark); });
-  answer["next"] = more ? json(from + kPage) : json();
+  answer["next"] = more ? json(*from + kPage) : json();
   return answer;
 }
 

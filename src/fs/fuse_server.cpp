@@ -54,6 +54,10 @@ class Server final : public FuseServer {
   Result<void> start(const FuseOptions& options, UniqueFd device);
   Result<void> wait() override;
   ReadMode read_mode() const override { return session_.backings.mode(); }
+  void forget_attributes(NodeId node) override {
+    // A negative offset: no page. That the kernel does not know the node is fine.
+    (void)::fuse_lowlevel_notify_inval_inode(fuse_, node.value, -1, 0);
+  }
 
  private:
   void serve(bool first);

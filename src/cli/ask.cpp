@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ask.h"
+
+#include "commands.h"
+
+namespace hffs::cli {
+namespace {
+
+Result<std::string> find_socket(const DaemonName& where) {
+  if (!where.mount_point.empty()) return load_control_link(where.mount_point);
+  auto state_dir = load_state_dir(where.flags, process_environment());
+  if (!state_dir) return fail(state_dir);
+  return control_socket(*state_dir);
+}
+
+}  // namespace
+
+Result<nlohmann::json> ask(const DaemonName& where, const nlohmann::json& request,
+                           std::chrono::milliseconds limit) {
+  auto socket = find_socket(where);
+  if (!socket) return fail(socket);
+  auto daemon = ControlClient::connect(*socket);
+  if (!daemon) {
+    if (daemon.error().code != Code::unreachable) return fail(daemon);
+    return fail(Code::unreachable,
+                "{}; start one with `hffs mount`, or name its mount point or --state-dir",
+                daemon.error().message);
+  }
+  auto answer = daemon->ask(request.dump(), limit);
+  if (!answer) return fail(answer);
+  return nlohmann::json::parse(*answer);
+}
+
+}  // namespace hffs::cli

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A question to the daemon that a command means. Threads: main only; blocks.
+#pragma once
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "hffs/daemon.h"
+#include "hffs/error.h"
+
+namespace hffs::cli {
+
+struct DaemonName {
+  std::string mount_point;  // empty: the daemon of the state directory
+  Flags flags;
+};
+
+// Code::unreachable, with what to do, if no daemon runs there.
+Result<nlohmann::json> ask(const DaemonName& where, const nlohmann::json& request,
+                           std::chrono::milliseconds limit = std::chrono::seconds(10));
+
+}  // namespace hffs::cli

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""L: how much is kept, what goes and what stays."""
+import json
+import os
+import random
+
+import pytest
+from lab import MIB, Together, eventually
+from world import fresh_bytes
+
+LIMIT = 16 * MIB
+
+
+@pytest.fixture
+def bounded(make):
+    """A hub, and a mount that keeps at most LIMIT bytes."""
+    world = make.world()
+    return world, make.mount(world, "--max-size", str(LIMIT))
+
+
+def used(mount):
+    return mount.status()["store"]["used_bytes"]
+
+
+def gc(mount, *words):
+    done = mount.hffs("gc", *words, "--json", "--state-dir", str(mount.state))
+    assert done.code == 0, done
+    return json.loads(done.out)
+
+
+def closed(mount, repo):
+    """Waits until the kernel has told the daemon that nobody has anything of it open."""
+    eventually(lambda: gc(mount, repo.id, "--dry-run")["open_bytes"] == 0, 10, "the end of all opens")
+
+
+def read_whole(world, mount, files):
+    """Reads them, and waits until they are verified."""
+    repo = world.add(files)
+    before = mount.metric("blobs_verified")
+    for path, data in repo.content.items():
+        assert mount.file(repo, path).read_bytes() == data
+    eventually(lambda: mount.metric("blobs_verified") >= before + len(repo.content), 10, "verification")
+    closed(mount, repo)
+    return repo
+
+
+def is_here(mount, repo, path):
+    """Whether more is here than nothing: st_blocks is at least one."""
+    return os.stat(mount.blob(repo, path)).st_blocks * 512 > 4096
+
+
+def disk_bytes(mount):
+    root = mount.state / "hffs-v1"
+    return sum(os.stat(os.path.join(folder, name)).st_blocks * 512
+               for part in ("blobs", "filling") for folder, _, names in os.walk(root / part) for name in names
+               if os.path.exists(os.path.join(folder, name)))
+
+
+def test_L1_L3_a_set_larger_than_the_limit_is_read_right_and_stays_below_it(bounded):
+    world, mount = bounded
+    files = {f"part-{i}.bin": fresh_bytes(4 * MIB + i) for i in range(16)}
+    repo = world.add(files)
+    order = list(files) * 2
+    random.Random(7).shuffle(order)
+
+    def read(index):
+        for path in order[index::4]:
+            with open(mount.file(repo, path), "rb") as file:  # an ESTALE would be an OSError here
+                assert file.read() == files[path]
+            assert used(mount) <= LIMIT
+    Together(4, read).join()
+    assert mount.metric("blobs_evicted") > 8
+    assert used(mount) <= LIMIT
+    assert disk_bytes(mount) <= LIMIT + 2 * MIB
+    # What went is fetched again, once.
+    gone = next(path for path in files if not is_here(mount, repo, path))
+    sent = world.content_bytes(repo.etags[gone])
+    assert mount.file(repo, gone).read_bytes() == files[gone]
+    assert sent < world.content_bytes(repo.etags[gone]) <= sent + len(files[gone])
+
+
+def test_L1_what_was_open_longest_ago_goes_also_after_a_restart(bounded):
+    world, mount = bounded
+    repo = read_whole(world, mount, {name: fresh_bytes(5 * MIB) for name in "abc"})
+    mount.file(repo, "a").open("rb").close()
+    mount.umount()
+    mount.remount()
+    read_whole(world, mount, {"d": fresh_bytes(5 * MIB)})
+    assert [is_here(mount, repo, name) for name in "abc"] == [True, False, True]
+
+
+def test_L2_readers_are_served_when_nothing_may_go(bounded):
+    world, mount = bounded
+    repo = read_whole(world, mount, {"a": fresh_bytes(15 * MIB)})
+    more = world.add({"b": fresh_bytes(6 * MIB)})
+    with open(mount.file(repo, "a"), "rb") as held:
+        assert mount.file(more, "b").read_bytes() == more.content["b"]
+        assert used(mount) <= LIMIT
+        assert held.read() == repo.content["a"]
+    assert is_here(mount, repo, "a")
+    # Let go of, it makes room.
+    closed(mount, repo)
+    read_whole(world, mount, {"c": fresh_bytes(6 * MIB)})
+    assert not is_here(mount, repo, "a")
+
+
+def hold(path, how):
+    fd = os.open(path, os.O_RDONLY)
+    memory = mmap.mmap(fd, 0, prot=mmap.PROT_READ) if how == "mmap" else None
+    if memory:
+        os.close(fd)
+    say("open")
+    hear()
+    size = os.stat(path).st_size
+    data = bytes(memory) if memory else b"".join(os.pread(fd, 65_537, at) for at in range(0, size, 65_537))
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("how", ["pread", "mmap"])
+@pytest.mark.parametrize("features", ["all", "5.15"])
+def test_L4_an_open_file_keeps_its_bytes(make, how, features):
+    """With passthrough where the kernel has it, and without."""
+    world = make.world()
+    mount = make.mount(world, config=f'max_size = "16M"\nfuse_features = "{features}"\n')
+    repo = read_whole(world, mount, {"a": fresh_bytes(5 * MIB)})
+    child = make.child(hold, str(mount.file(repo, "a")), how)
+    assert child.heard() == "open"
+    done = gc(mount, repo.id)
+    assert done["evicted_blobs"] == 0 and done["open_bytes"] == 5 * MIB
+    for _ in range(5):
+        read_whole(world, mount, {"x": fresh_bytes(5 * MIB)})
+    assert is_here(mount, repo, "a")
+    if os.geteuid() == 0:
+        with open("/proc/sys/vm/drop_caches", "w") as file:
+            file.write("1")
+    child.tell()
+    assert child.result() == repo.etags["a"]
+    closed(mount, repo)
+    assert gc(mount, repo.id)["evicted_blobs"] == 1
+    assert mount.file(repo, "a").read_bytes() == repo.content["a"]
+
+
+def test_L5_gc_of_a_repository_and_pins(bounded):
+    world, mount = bounded
+    repo = read_whole(world, mount, {"a": fresh_bytes(2 * MIB), "config.json": fresh_bytes(300)})
+    other = read_whole(world, mount, {"b": fresh_bytes(2 * MIB)})
+
+    def words(*them):
+        return mount.hffs(*them, "--state-dir", str(mount.state))
+    assert words("pin", f"{repo.id}@main").out == f"pinned {repo.id}@{repo.commit}\n"
+    assert gc(mount, repo.id)["pinned_bytes"] == 2 * MIB + 300
+    assert mount.status()["store"]["pinned_bytes"] == 2 * MIB + 300
+    for _ in range(5):  # more than the limit
+        read_whole(world, mount, {"x": fresh_bytes(5 * MIB)})
+    assert is_here(mount, repo, "a") and not is_here(mount, other, "b")
+    mount.umount()
+    mount.remount()
+    assert f"{repo.id}@{repo.commit}" in words("pins").out
+    assert words("unpin", repo.id).code == 0
+    assert words("unpin", repo.id).code == 3
+    assert words("pin", "acme/there-is-no-such-repo").code == 3
+    dry = gc(mount, repo.id, "--dry-run")
+    assert dry["evicted_bytes"] == 2 * MIB + 300 and is_here(mount, repo, "a")
+    assert any(repo.id in blob["name"] for blob in dry["blobs"])
+    assert gc(mount, repo.id)["evicted_blobs"] == 2
+    assert not is_here(mount, repo, "a")
+    for path, data in repo.content.items():
+        assert mount.file(repo, path).read_bytes() == data
+
+
+def test_L5_unreferenced_revisions_go(bounded):
+    world, mount = bounded
+    old = read_whole(world, mount, {"a": fresh_bytes(2 * MIB), "same": fresh_bytes(MIB)})
+    new = world.push(old, {"a": fresh_bytes(2 * MIB)})
+    (mount.repo(old.id) / "refs/main").write_text(new.commit)  # asks the Hub
+    eventually(lambda: (mount.repo(old.id) / "refs/main").read_text() == new.commit, 10, "the new commit")
+    assert mount.file(new, "a").read_bytes() == new.content["a"]
+    closed(mount, new)
+    assert gc(mount, "--unreferenced")["evicted_blobs"] == 1
+    assert not is_here(mount, old, "a")
+    assert is_here(mount, old, "same") and is_here(mount, new, "a")
+
+
+def test_L1_the_limit_is_told_and_its_words_are_checked(bounded):
+    world, mount = bounded
+    assert mount.status()["store"]["max_size"] == LIMIT
+    text = mount.hffs("status", "--state-dir", str(mount.state)).out
+    assert "of 16.0 MiB used" in text and "stay free" in text
+    bad = mount.hffs("mount", str(mount.box), "--max-size", "many")
+    assert bad.code == 2 and "500G" in bad.err
