@@ -51,7 +51,7 @@ void FilePlan::note_read(ByteRange range) {
   if (filling_) return;
   const bool parts_known = extents_ && !extents_->parts.empty();
   if (parts_known) {
-    note_finished_parts(range);
+    note_finished_parts(range, stream);
     filling_ = parts_read_ >= kPartsToFill || blocks_read_ > read_.size() * 3 / 4;
   } else {
     filling_ = stream.bytes >= (wants_extents() ? kPartless : kStreamToFill) ||
@@ -60,17 +60,19 @@ void FilePlan::note_read(ByteRange range) {
   if (size_ <= kSmallFile) filling_ = true;
 }
 
-void FilePlan::note_finished_parts(ByteRange range) {
-  const ByteRange* part = part_at(range.end() - 1);
-  // A read that goes a little further has finished the part before.
-  if (part != nullptr && part->offset > range.offset) part = part_at(part->offset - 1);
-  if (part == nullptr || part->size < kLargePart || part->end() > range.end()) return;
-  if (part->offset == last_part_) return;
-  const BlockRun run = blocks_of(*part);
-  if (!std::all_of(read_.begin() + run.first, read_.begin() + run.end(), [](bool read) { return read; }))
-    return;
-  last_part_ = part->offset;
-  ++parts_read_;
+// All of its blocks were read, most of them in order: from a mapped file a copy of a tensor may read
+// its last bytes first (glibc's memmove does), and the kernel's read-ahead runs into the next.
+void FilePlan::note_finished_parts(ByteRange range, const Stream& stream) {
+  for (const std::uint64_t at : {range.offset, range.end() - 1}) {
+    const ByteRange* part = part_at(at);
+    if (part == nullptr || part->size < kLargePart || part->offset == last_part_) continue;
+    const BlockRun run = blocks_of(*part);
+    if (2 * stream.bytes < part->size ||
+        !std::all_of(read_.begin() + run.first, read_.begin() + run.end(), [](bool read) { return read; }))
+      continue;
+    last_part_ = part->offset;
+    ++parts_read_;
+  }
 }
 
 // What a stream will want next; empty: nothing can be said.

@@ -41,7 +41,7 @@ class FilePlan {
 
  private:
   const ByteRange* part_at(std::uint64_t offset) const;
-  void note_finished_parts(ByteRange range);
+  void note_finished_parts(ByteRange range, const Stream& stream);
   ByteRange window(const Stream& stream) const;
   ByteRange table() const;
   std::optional<BlockRun> take(ByteRange range, const Here& here, BlockIndex most);

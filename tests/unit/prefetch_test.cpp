@@ -98,6 +98,19 @@ TEST(FilePlan, TheSecondTensorPullsTheFile) {
 }
 
 // Norms and biases in the edge blocks of one large tensor are not read because it is.
+// As a copy out of a map does it: the last page, then all before it, and no page twice.
+TEST(FilePlan, ATensorWhoseEndIsReadFirstCounts) {
+  Reader file(Format::safetensors, 2 * kGiB);
+  file.plan.set_extents(tensors(16 * kMiB, 2 * kGiB));
+  for (const std::uint64_t tensor : {0, 9}) {
+    EXPECT_FALSE(file.plan.filling());
+    const std::uint64_t begin = 64 * 1024 + tensor * 16 * kMiB;
+    file.read(begin + 16 * kMiB - kMiB / 8, kMiB / 8);
+    file.read(begin, 16 * kMiB - kMiB / 8);
+  }
+  EXPECT_TRUE(file.plan.filling());
+}
+
 TEST(FilePlan, SmallNeighboursOfATensorCountForNothing) {
   Reader file(Format::safetensors, 2 * kGiB);
   Extents extents{.parts = {{1'000, 8'000}, {9'000, 8'000}, {17'000, 32 * kMiB}}, .head = 1'000};
