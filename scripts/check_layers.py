@@ -17,10 +17,11 @@ MAY_INCLUDE = {
     "base": set(),
     "hub": {"hub"},
     "store": {"store", "bounds", "content_hash"},
+    "folder": {"folder", "layout", "naming", "hub", "content_hash"},
     "access": {"access", "hub"},
     "transfer": {"transfer", "hub", "store"},
     "catalog": {"catalog", "trees", "pins", "hub", "store", "access"},
-    "carry": {"carry", "trees", "content_hash", "store"},
+    "carry": {"carry", "trees", "content_hash", "store", "folder", "layout", "naming"},
     "prefetch": {"prefetch", "hub", "store", "transfer", "catalog"},
     "fs": {"filesystem", "store", "access", "transfer", "catalog", "prefetch", "keeper"},
     "keeper": {"keeper"},
@@ -39,7 +40,8 @@ ONLY_IN = {
     r"toml\+\+/.*|toml\.hpp": "src/daemon/",
 }
 # public header: the public headers that it may include, by the same arrows.
-HEADER_OWNER = {"hub": "hub", "store": "store", "bounds": "store", "content_hash": "store", "access": "access", "transfer": "transfer",
+HEADER_OWNER = {"hub": "hub", "store": "store", "bounds": "store", "content_hash": "store", "folder": "folder", "layout": "folder", "naming": "folder",
+                "access": "access", "transfer": "transfer",
                 "catalog": "catalog", "trees": "catalog", "pins": "catalog", "carry": "carry",
                 "prefetch": "prefetch", "filesystem": "fs", "keeper": "keeper", "daemon": "daemon"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.M)

@@ -20,31 +20,13 @@
 
 #include "hffs/clock.h"
 #include "hffs/error.h"
+#include "hffs/folder.h"
 #include "hffs/ids.h"
 #include "hffs/posix.h"
 #include "hffs/store.h"
 #include "hffs/trees.h"
 
 namespace hffs {
-
-// Why a file was left out.
-enum class Skip : std::uint8_t {
-  partial,       // a download that did not end
-  broken_link,   // leads nowhere
-  outside,       // leads out of the folder
-  wrong_bytes,   // hash or size is not what it must be
-  unreadable,
-  not_in_tree,   // the Hub's tree of the commit has no such file or content
-  unreferenced,  // a blob that no snapshot names
-  bad_name,      // cannot stand in a repository
-};
-std::string_view name_of(Skip why);
-
-struct Skipped {
-  std::string path;
-  Skip why = Skip::unreadable;
-  std::string reason;  // a sentence for people; with both hashes where it is about hashes
-};
 
 struct CarryProgress {
   std::string doing;  // "reading the folder", …

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "hffs/error.h"
+#include "hffs/hub.h"
 #include "hffs/ids.h"
 #include "hffs/store.h"
 
@@ -37,15 +38,10 @@ struct WholeTree {
 
 // What a folder says of a commit.
 struct Attestation {
-  struct File {
-    std::string path;  // parse_repo_path() holds
-    BlobId blob;
-    std::uint64_t size = 0;
-  };
   RepoId repo;
   CommitId commit;
   uid_t importer = 0;
-  std::vector<File> files;
+  std::vector<TreeEntry> files;  // with their blobs
 };
 
 struct SelfAttested {

@@ -12,9 +12,10 @@
 #include <filesystem>
 #include <set>
 
+#include "hffs/carry.h"
 #include "hffs/content_hash.h"
-#include "layout.h"
-#include "naming.h"
+#include "hffs/layout.h"
+#include "hffs/naming.h"
 
 namespace hffs {
 namespace carry {

@@ -22,20 +22,6 @@
 
 namespace hffs {
 
-std::string_view name_of(Skip why) {
-  switch (why) {
-    case Skip::partial: return "partial";
-    case Skip::broken_link: return "broken_link";
-    case Skip::outside: return "outside";
-    case Skip::wrong_bytes: return "wrong_bytes";
-    case Skip::unreadable: return "unreadable";
-    case Skip::not_in_tree: return "not_in_tree";
-    case Skip::unreferenced: return "unreferenced";
-    case Skip::bad_name: return "bad_name";
-  }
-  return "unknown";
-}
-
 namespace carry {
 namespace {
 

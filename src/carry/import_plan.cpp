@@ -48,7 +48,7 @@ Result<BlobId> Planner::name(const Folder& folder, const FoundFile& file) {
 
 // The folder's word: its listing, and what lies in it.
 Result<WholeTree> Planner::attest(const Found& found, const RepoId& repo, FoundCommit& commit) {
-  std::map<std::string, Attestation::File> files;
+  std::map<std::string, TreeEntry> files;
   for (const auto& listed : commit.listing) files.insert_or_assign(listed.path, listed);
   for (FoundFile& file : commit.files) {
     const auto listed = files.find(file.path);
@@ -62,7 +62,7 @@ Result<WholeTree> Planner::attest(const Found& found, const RepoId& repo, FoundC
       }
       file.blob = *named;
     }
-    files.insert_or_assign(file.path, Attestation::File{file.path, *file.blob, file.size});
+    files.insert_or_assign(file.path, TreeEntry{.path = file.path, .size = file.size, .blob = file.blob});
   }
   Attestation said{.repo = repo, .commit = *CommitId::parse(std::string(40, '0')),
                    .importer = request_.importer};

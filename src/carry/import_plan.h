@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "hffs/carry.h"
+#include "hffs/layout.h"
+#include "hffs/naming.h"
 #include "hffs/store.h"
 #include "hffs/trees.h"
-#include "layout.h"
-#include "naming.h"
 
 namespace hffs::carry {
 

@@ -97,9 +97,7 @@ void CatalogImpl::attest(Attestation said, Done<WholeTree> done) {
         *repo = known ? *known : put_repo(txn, said.repo, said.repo, now);
         const auto commit = load_commit(txn, put_commit(txn, *repo, said.commit, now));
         if (!commit || (commit->complete && !commit->attested_by)) return;
-        std::vector<TreeEntry> files;
-        for (const auto& file : said.files)
-          files.push_back({.path = file.path, .size = file.size, .blob = file.blob});
+        std::vector<TreeEntry> files = said.files;
         const auto before = load_files(txn, self->store_, *commit);
         // What single answers of the Hub have told so far is not a folder's to change.
         files = commit->attested_by ? merge(before, files) : merge(files, before);

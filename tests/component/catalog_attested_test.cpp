@@ -60,7 +60,7 @@ class AttestedTest : public testing::Test {
       origin_.repos[kRepo.text()] = {.refs = {{"main", kCommit}}, .trees = {{kCommit, entries}}};
     });
   }
-  Result<WholeTree> attest(std::vector<Attestation::File> files, const std::string& commit = kCommit) {
+  Result<WholeTree> attest(std::vector<TreeEntry> files, const std::string& commit = kCommit) {
     return wait_for<WholeTree>([&](auto done) {
       catalog_->attest({kRepo, *CommitId::parse(commit), kUser, std::move(files)}, std::move(done));
     });
@@ -108,7 +108,7 @@ using Names = std::map<std::string, std::string>;
 
 TEST_F(AttestedTest, AFoldersWordIsKeptAndMarked) {
   away(true);
-  const auto tree = attest({{"config.json", kOne, 100}, {"sub/x.bin", kTwo, 5}});
+  const auto tree = attest({entry("config.json", kOne, 100), entry("sub/x.bin", kTwo, 5)});
   EXPECT_EQ(names(tree), (Names{{"config.json", kOne.hex()}, {"sub/x.bin", kTwo.hex()}}));
   EXPECT_TRUE(tree->self_attested);
   EXPECT_TRUE(attest_ref("main", kCommit));
@@ -125,7 +125,7 @@ TEST_F(AttestedTest, AFoldersWordIsKeptAndMarked) {
 
 TEST_F(AttestedTest, NamesOfItAreNotBelievedForLong) {
   away(true);
-  ASSERT_TRUE(attest({{"config.json", kOne, 100}}));
+  ASSERT_TRUE(attest({entry("config.json", kOne, 100)}));
   EXPECT_LE(walk(snapshot_ + "/config.json")->entry_ttl, std::chrono::seconds(1));
   const auto missing = walk(snapshot_ + "/later.json");
   ASSERT_FALSE(missing) << "an absence that may be remembered";
@@ -140,12 +140,12 @@ TEST_F(AttestedTest, NamesOfItAreNotBelievedForLong) {
 
 TEST_F(AttestedTest, FoldersAddUpAndTheLaterOneHolds) {
   away(true);
-  ASSERT_TRUE(attest({{"a", kOne, 100}, {"b", kTwo, 5}}));
+  ASSERT_TRUE(attest({entry("a", kOne, 100), entry("b", kTwo, 5)}));
   const auto node = walk(snapshot_ + "/a")->node;
-  EXPECT_EQ(names(attest({{"c", kThree, 7}})),
+  EXPECT_EQ(names(attest({entry("c", kThree, 7)})),
             (Names{{"a", kOne.hex()}, {"b", kTwo.hex()}, {"c", kThree.hex()}}));
   EXPECT_EQ(walk(snapshot_ + "/a")->node, node) << "what is added moves nothing";
-  EXPECT_EQ(names(attest({{"a", kThree, 7}})),
+  EXPECT_EQ(names(attest({entry("a", kThree, 7)})),
             (Names{{"a", kThree.hex()}, {"b", kTwo.hex()}, {"c", kThree.hex()}}));
   EXPECT_NE(walk(snapshot_ + "/a")->node, node) << "a node means one thing for ever";
   EXPECT_EQ(catalog_->attributes(node).error().code, Code::stale);
@@ -153,7 +153,7 @@ TEST_F(AttestedTest, FoldersAddUpAndTheLaterOneHolds) {
 
 TEST_F(AttestedTest, TheHubConfirms) {
   away(true);
-  ASSERT_TRUE(attest({{"config.json", kOne, 100}}));
+  ASSERT_TRUE(attest({entry("config.json", kOne, 100)}));
   ASSERT_TRUE(attest_ref("main", kCommit));
   const auto node = walk(snapshot_ + "/config.json")->node;
   publish({entry("config.json", kOne), entry("more.json", kThree)});
@@ -168,7 +168,7 @@ TEST_F(AttestedTest, TheHubConfirms) {
 
 TEST_F(AttestedTest, TheHubContradicts) {
   away(true);
-  ASSERT_TRUE(attest({{"config.json", kThree, 100}, {"mine.txt", kTwo, 9}, {"dir", kOne, 100}}));
+  ASSERT_TRUE(attest({entry("config.json", kThree, 100), entry("mine.txt", kTwo, 9), entry("dir", kOne, 100)}));
   ASSERT_TRUE(attest_ref("main", kCommit));
   ASSERT_TRUE(attest_ref("refs/pr/1", kCommit));
   const auto node = walk(snapshot_ + "/mine.txt")->node;
@@ -191,7 +191,7 @@ TEST_F(AttestedTest, TheHubContradicts) {
 
 TEST_F(AttestedTest, WhoeverUsesItMakesTheHubBeAsked) {
   away(true);
-  ASSERT_TRUE(attest({{"config.json", kOne, 100}}));
+  ASSERT_TRUE(attest({entry("config.json", kOne, 100)}));
   publish({entry("config.json", kOne)});
   away(false);
   for (int i = 0; i < 300 && !catalog_->self_attested(1).empty(); ++i) {
@@ -207,10 +207,10 @@ TEST_F(AttestedTest, TheHubsWordIsNotAFoldersToChange) {
   ASSERT_TRUE(wait_for<CommitId>(
       [&](auto done) { catalog_->ask_revision(kRepo, "main", std::move(done)); }));
   away(true);
-  const auto tree = attest({{"config.json", kThree, 100}, {"more", kTwo, 5}});
+  const auto tree = attest({entry("config.json", kThree, 100), entry("more", kTwo, 5)});
   EXPECT_EQ(names(tree), (Names{{"config.json", kOne.hex()}}));
   EXPECT_FALSE(tree->self_attested);
-  ASSERT_TRUE(attest({{"config.json", kThree, 100}}, kOther));
+  ASSERT_TRUE(attest({entry("config.json", kThree, 100)}, kOther));
   EXPECT_FALSE(attest_ref("main", kOther)) << "the Hub has said what main is";
   EXPECT_TRUE(attest_ref("mine", kOther));
   EXPECT_TRUE(attest_ref("mine", kCommit)) << "a folder's ref gives way to a folder's";
@@ -221,7 +221,7 @@ TEST_F(AttestedTest, WhatTheHubHasToldOfATreeSoFarHolds) {
   publish({entry("a", kOne), entry("b", kTwo, 5), entry("c", kOne)});
   EXPECT_TRUE(walk(snapshot_ + "/b")) << "by its first page and a single path";
   away(true);
-  const auto tree = attest({{"a", kThree, 7}, {"b", kThree, 7}, {"d", kThree, 7}});
+  const auto tree = attest({entry("a", kThree, 7), entry("b", kThree, 7), entry("d", kThree, 7)});
   EXPECT_EQ(names(tree),
             (Names{{"a", kOne.hex()}, {"b", kTwo.hex()}, {"d", kThree.hex()}}));
   EXPECT_TRUE(tree->self_attested);
@@ -230,7 +230,7 @@ TEST_F(AttestedTest, WhatTheHubHasToldOfATreeSoFarHolds) {
 // As it is written in docs/STORE_FORMAT.md: never changed.
 TEST_F(AttestedTest, TheRowsBytes) {
   away(true);
-  ASSERT_TRUE(attest({{"config.json", kOne, 100}}));
+  ASSERT_TRUE(attest({entry("config.json", kOne, 100)}));
   std::string row;
   store_->read([&](const ReadTxn& txn) {
     row = std::string(*txn.get(Table::commits, std::string_view("\0\0\0\1", 4)));

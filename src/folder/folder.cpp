@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "folder.h"
+#include "hffs/folder.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #include <climits>
 #include <memory>
 
-namespace hffs::carry {
+namespace hffs {
 namespace {
 
 constexpr std::size_t kPiece = std::size_t{4} << 20;
@@ -119,10 +119,24 @@ Result<void> read_pieces(
   return {};
 }
 
+std::string_view name_of(Skip why) {
+  switch (why) {
+    case Skip::partial: return "partial";
+    case Skip::broken_link: return "broken_link";
+    case Skip::outside: return "outside";
+    case Skip::wrong_bytes: return "wrong_bytes";
+    case Skip::unreadable: return "unreadable";
+    case Skip::not_in_tree: return "not_in_tree";
+    case Skip::unreferenced: return "unreferenced";
+    case Skip::bad_name: return "bad_name";
+  }
+  return "unknown";
+}
+
 Skipped refused(const std::string& place, const Error& error) {
   if (error.code == Code::not_found) return {place, Skip::broken_link, "it leads nowhere"};
   if (error.code == Code::refused) return {place, Skip::outside, error.message};
   return {place, Skip::unreadable, error.message};
 }
 
-}  // namespace hffs::carry
+}  // namespace hffs

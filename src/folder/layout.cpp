@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "layout.h"
+#include "hffs/layout.h"
 
 #include <sys/stat.h>
 
@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-namespace hffs::carry {
+namespace hffs {
 namespace {
 
 constexpr std::size_t kMostListingBytes = std::size_t{256} << 20;
@@ -96,8 +96,8 @@ void read_refs(Found& found, FoundRepo& repo, const std::string& place,
 }
 
 // What huggingface_hub 2 keeps of a tree.
-std::vector<Attestation::File> read_listing(const Folder& folder, const std::string& place) {
-  std::vector<Attestation::File> files;
+std::vector<TreeEntry> read_listing(const Folder& folder, const std::string& place) {
+  std::vector<TreeEntry> files;
   const auto text = folder.read_small(place, kMostListingBytes);
   if (!text) return files;
   const auto parsed = nlohmann::json::parse(*text, nullptr, false);
@@ -113,7 +113,7 @@ std::vector<Attestation::File> read_listing(const Folder& folder, const std::str
         !size->is_number_unsigned())
       continue;
     if (auto blob = BlobId::parse(hash->get<std::string>()))
-      files.push_back({path, *blob, size->get<std::uint64_t>()});
+      files.push_back({.path = path, .size = size->get<std::uint64_t>(), .blob = *blob});
   }
   return files;
 }
@@ -224,4 +224,4 @@ Result<Found> read_plain(const std::string& path, const RepoId& repo) {
   return found;
 }
 
-}  // namespace hffs::carry
+}  // namespace hffs

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "naming.h"
+#include "hffs/naming.h"
 
 #include <algorithm>
 #include <span>
 
-#include "folder.h"
+#include "hffs/folder.h"
 
-namespace hffs::carry {
+namespace hffs {
 namespace {
 
 constexpr std::uint64_t kLargeFile = std::uint64_t{10} << 20;
@@ -39,11 +39,11 @@ Result<BlobId::Kind> kind_of_file(int fd, std::uint64_t size) {
                                                              : BlobId::Kind::git_sha1;
 }
 
-Result<CommitId> commit_of(std::vector<Attestation::File> files) {
-  std::ranges::sort(files, {}, &Attestation::File::path);
+Result<CommitId> commit_of(std::vector<TreeEntry> files) {
+  std::ranges::sort(files, {}, &TreeEntry::path);
   std::string text;
-  for (const auto& file : files)
-    text += fmt::format("{} {} {}\n", file.blob.hex(), file.size, file.path);
+  for (const TreeEntry& file : files)
+    text += fmt::format("{} {} {}\n", file.blob->hex(), file.size, file.path);
   auto hash = ContentHash::start(BlobId::Kind::git_sha1, text.size());
   if (!hash) return fail(hash);
   if (auto fed = hash->update(std::as_bytes(std::span(text))); !fed) return fail(fed);
@@ -52,4 +52,4 @@ Result<CommitId> commit_of(std::vector<Attestation::File> files) {
   return CommitId::parse(*hex);
 }
 
-}  // namespace hffs::carry
+}  // namespace hffs

@@ -13,13 +13,32 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "hffs/carry.h"
 #include "hffs/error.h"
 #include "hffs/posix.h"
 
-namespace hffs::carry {
+namespace hffs {
+
+// Why a file was left out.
+enum class Skip : std::uint8_t {
+  partial,       // a download that did not end
+  broken_link,   // leads nowhere
+  outside,       // leads out of the folder
+  wrong_bytes,   // hash or size is not what it must be
+  unreadable,
+  not_in_tree,   // the Hub's tree of the commit has no such file or content
+  unreferenced,  // a blob that no snapshot names
+  bad_name,      // cannot stand in a repository
+};
+std::string_view name_of(Skip why);
+
+struct Skipped {
+  std::string path;
+  Skip why = Skip::unreadable;
+  std::string reason;  // a sentence for people; with both hashes where it is about hashes
+};
 
 class Folder {
  public:
@@ -58,4 +77,4 @@ Result<void> read_pieces(int fd, std::uint64_t size, const std::stop_token& stop
 // Why a file that open_file() refused is left out.
 Skipped refused(const std::string& place, const Error& error);
 
-}  // namespace hffs::carry
+}  // namespace hffs

@@ -11,10 +11,10 @@
 
 #include "hffs/content_hash.h"
 #include "hffs/error.h"
+#include "hffs/hub.h"
 #include "hffs/ids.h"
-#include "hffs/trees.h"
 
-namespace hffs::carry {
+namespace hffs {
 
 using Counted = std::function<void(std::uint64_t bytes)>;
 
@@ -25,6 +25,6 @@ Result<BlobId> hash_file(int fd, std::uint64_t size, BlobId::Kind kind, const st
 // of a binary file; else git's SHA-1.
 Result<BlobId::Kind> kind_of_file(int fd, std::uint64_t size);
 // git's SHA-1 of the lines "HASH SIZE PATH", sorted by path.
-Result<CommitId> commit_of(std::vector<Attestation::File> files);
+Result<CommitId> commit_of(std::vector<TreeEntry> files);
 
-}  // namespace hffs::carry
+}  // namespace hffs

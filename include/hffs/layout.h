@@ -13,12 +13,11 @@
 #include <string>
 #include <vector>
 
-#include "folder.h"
-#include "hffs/carry.h"
+#include "hffs/folder.h"
+#include "hffs/hub.h"
 #include "hffs/ids.h"
-#include "hffs/trees.h"
 
-namespace hffs::carry {
+namespace hffs {
 
 struct FoundFile {
   std::string path;            // in the repository
@@ -29,7 +28,7 @@ struct FoundFile {
 struct FoundCommit {
   std::optional<CommitId> id;  // a plain folder does not know
   std::vector<FoundFile> files;
-  std::vector<Attestation::File> listing;  // what the folder knows of the tree beyond its files
+  std::vector<TreeEntry> listing;  // what the folder knows of the tree beyond its files
 };
 struct FoundRef {
   std::string revision;
@@ -52,4 +51,4 @@ Result<Found> read_cache(const std::string& path);
 Result<Found> read_snapshot(const std::string& path, const CommitId& commit);
 Result<Found> read_plain(const std::string& path, const RepoId& repo);
 
-}  // namespace hffs::carry
+}  // namespace hffs

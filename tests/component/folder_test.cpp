@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The layouts that a folder may have, as they are read.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <set>
+
+#include "cache_fixture.h"
+#include "hffs/layout.h"
+#include "hffs/naming.h"
+
+namespace hffs::test {
+namespace {
+
+class LayoutTest : public CacheFixture {};
+
+TEST_F(LayoutTest, ReadsLinks) {
+  add("config.json", "{}", git_sha1("{}"));
+  add("sub/dir/x.bin", "bytes", sha256("bytes"));
+  write(repo() / "refs/main", kCommit);
+  write(repo() / "refs/refs/pr/1", kCommit + "\n");
+  for (const fs::path& path : {root(), repo(), root().parent_path()}) {
+    const auto found = read_cache(path);  // the last one as HF_HOME
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_TRUE(found->skipped.empty());
+    ASSERT_EQ(found->repos.size(), 1u);
+    const auto& taken = found->repos[0];
+    EXPECT_EQ(taken.id, kRepo);
+    ASSERT_EQ(taken.refs.size(), 2u);
+    EXPECT_EQ(taken.refs[0].revision, "main");
+    EXPECT_EQ(taken.refs[1].revision, "refs/pr/1");
+    ASSERT_EQ(taken.commits.size(), 1u);
+    ASSERT_EQ(taken.commits[0].files.size(), 2u);
+    EXPECT_EQ(taken.commits[0].files[0].blob, git_sha1("{}"));
+    EXPECT_EQ(taken.commits[0].files[1].path, "sub/dir/x.bin");
+    EXPECT_EQ(taken.commits[0].files[1].blob, sha256("bytes"));
+    EXPECT_EQ(taken.commits[0].files[1].size, 5u);
+  }
+}
+
+TEST_F(LayoutTest, ReadsFilesWhereThereAreNoLinks) {
+  write(snapshot() / "config.json", "{}");
+  const auto found = read_cache(root());
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_FALSE(found->repos[0].commits[0].files[0].blob);
+}
+
+TEST_F(LayoutTest, ReadsTheStoreOfAWholeCache) {
+  const std::string xet(64, '7'), etag = sha256("bytes").hex();
+  write(root() / "blobs/77" / xet, "bytes");
+  write(root() / "blobs/.huggingface-shared-blobs", "1\n");
+  link("../../blobs/77/" + xet, repo() / "blobs" / etag);
+  link("../../blobs/" + etag, snapshot() / "x.bin");
+  for (const fs::path& path : {root(), repo()}) {
+    const auto found = read_cache(path);
+    ASSERT_TRUE(found) << found.error().message;
+    ASSERT_EQ(found->repos[0].commits[0].files.size(), 1u) << path;
+    EXPECT_EQ(found->repos[0].commits[0].files[0].blob, sha256("bytes"));
+    EXPECT_EQ(found->repos[0].commits[0].files[0].size, 5u);
+  }
+}
+
+TEST_F(LayoutTest, NeverLeavesTheFolder) {
+  write(fs::path(directory_.path()) / "secret", "nobody's business");
+  write(root() / "other/secret", "nor this, where one repository was named");
+  link("../../../../secret", snapshot() / "up");
+  link(fs::path(directory_.path()) / "secret", snapshot() / "absolute");
+  link("../../../other", snapshot() / "folder");
+  link("../../../other/secret", snapshot() / "beside");
+  link("circle", snapshot() / "circle");
+  link("/proc/self/fd/0", snapshot() / "magic");
+  const auto found = read_cache(repo());
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_TRUE(found->repos[0].commits[0].files.empty());
+  EXPECT_EQ(left_out(found->skipped),
+            (Left{{"up", "outside"}, {"absolute", "outside"}, {"folder", "outside"},
+                  {"beside", "outside"}, {"circle", "broken_link"}, {"magic", "outside"}}));
+}
+
+TEST_F(LayoutTest, LeavesOutWhatIsNoFile) {
+  add("good", "{}", git_sha1("{}"));
+  link("../../blobs/" + std::string(64, '1'), snapshot() / "dangling");
+  ASSERT_EQ(::mkfifo((snapshot() / "pipe").c_str(), 0600), 0);
+  write(snapshot() / "new\nline", "x");
+  write(repo() / "snapshots/main/file", "x");
+  write(repo() / "refs/broken", "not a commit");
+  write(repo() / "blobs" / (std::string(64, '2') + ".incomplete"), "x");
+  write(repo() / "blobs" / std::string(64, '3'), "x");
+  write(repo() / "blobs" / (std::string(64, '3') + ".lock"), "");
+  write(root() / "notes/file", "x");
+  const auto found = read_cache(root());
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_EQ(left_out(found->skipped),
+            (Left{{"dangling", "broken_link"}, {"pipe", "unreadable"}, {"new\nline", "bad_name"},
+                  {"main", "bad_name"}, {"broken", "bad_name"},
+                  {std::string(64, '2') + ".incomplete", "partial"},
+                  {std::string(64, '3'), "unreferenced"}}));
+  EXPECT_EQ(found->repos[0].commits[0].files.size(), 1u);
+}
+
+TEST_F(LayoutTest, ReadsAListing) {
+  add("config.json", "{}", git_sha1("{}"));
+  const auto listing = [&](const std::string& text) {
+    write(repo() / "trees" / (kCommit + ".json"), text);
+    return read_cache(root())->repos[0].commits[0].listing;
+  };
+  const auto good = listing(fmt::format(
+      R"({{"format_version":1,"files":{{"config.json":{{"size":2,"blob_id":"{}"}},)"
+      R"("x.bin":{{"size":130,"blob_id":"{}","lfs_sha256":"{}","lfs_size":5}},)"
+      R"("../out":{{"size":2,"blob_id":"{}"}},"no-size":{{"blob_id":"{}"}},"odd":3}}}})",
+      git_sha1("{}").hex(), git_sha1("p").hex(), sha256("bytes").hex(), git_sha1("{}").hex(),
+      git_sha1("{}").hex()));
+  ASSERT_EQ(good.size(), 2u);
+  EXPECT_EQ(good[1].path, "x.bin");
+  EXPECT_EQ(good[1].blob, sha256("bytes"));
+  EXPECT_EQ(good[1].size, 5u);
+  for (const char* bad : {"", "[]", "{", R"({"format_version":2,"files":{}})", R"({"format_version":1})",
+                          R"({"format_version":1,"files":[]})", R"({"format_version":"1"})"})
+    EXPECT_TRUE(listing(bad).empty()) << bad;
+}
+
+TEST_F(LayoutTest, ReadsAPlainFolder) {
+  write(root() / "config.json", "{}");
+  write(root() / "sub/x.bin", "bytes");
+  write(root() / ".gitattributes", "*.bin filter=lfs");
+  write(root() / ".cache/huggingface/download/x.lock", "");
+  write(root() / ".git/HEAD", "x");
+  write(root() / "y.bin.incomplete", "x");
+  const auto found = read_plain(root(), kRepo);
+  ASSERT_TRUE(found) << found.error().message;
+  std::set<std::string> paths;
+  for (const auto& file : found->repos[0].commits[0].files) paths.insert(file.path);
+  EXPECT_EQ(paths, (std::set<std::string>{".gitattributes", "config.json", "sub/x.bin"}));
+  EXPECT_EQ(left_out(found->skipped), (Left{{"y.bin.incomplete", "partial"}}));
+  EXPECT_EQ(read_cache(root()).error().code, Code::invalid);
+}
+
+TEST_F(LayoutTest, GivesTheNamesThatTheHubWould) {
+  const auto kind = [&](const std::string& text) {
+    write(root() / "file", text);
+    const UniqueFd fd(::open((root() / "file").c_str(), O_RDONLY | O_CLOEXEC));
+    return *kind_of_file(fd.get(), text.size());
+  };
+  using enum BlobId::Kind;
+  EXPECT_EQ(kind(""), git_sha1);
+  EXPECT_EQ(kind("text"), git_sha1);
+  EXPECT_EQ(kind(std::string(8'000, 'x') + '\0'), git_sha1);
+  EXPECT_EQ(kind(std::string(7'999, 'x') + '\0'), sha256);
+  EXPECT_EQ(kind(std::string((10 << 20) - 1, 'x')), git_sha1);
+  EXPECT_EQ(kind(std::string(10 << 20, 'x')), sha256);
+  // Whatever the order, by hand: sha1("blob 94\0" + the two lines).
+  const TreeEntry a{.path = "a", .size = 2, .blob = test::git_sha1("{}")};
+  const TreeEntry b{.path = "b", .size = 1, .blob = test::git_sha1("x")};
+  EXPECT_EQ(commit_of({a, b})->hex(), commit_of({b, a})->hex());
+  EXPECT_EQ(commit_of({a, b})->hex(),
+            test::git_sha1(fmt::format("{} 2 a\n{} 1 b\n", a.blob->hex(), b.blob->hex())).hex());
+}
+
+}  // namespace
+}  // namespace hffs::test
