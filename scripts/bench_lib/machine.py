@@ -71,6 +71,11 @@ def drop_caches(keep=()):
                 pass
 
 
+def compact_memory():
+    """Free memory lies together again."""
+    Path("/proc/sys/vm/compact_memory").write_text("1")
+
+
 def _null(made=[]):
     if not made:
         made.append(os.open("/dev/null", os.O_WRONLY))

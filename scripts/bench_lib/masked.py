@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .harness import MIB, Case, Skip, at_least, measure
 from .programs import mounted
-from .warm import both, pair
+from .warm import both, fill_page_cache, pair
 
 
 def config_of(version):
@@ -32,13 +32,23 @@ def masked(stage):
 
 @contextlib.contextmanager
 def small_pages(stage, plain):
-    """The same bytes on a tmpfs that may have pages of 4 KiB only, as the kernel's FUSE has."""
-    point = stage.folder("small-pages")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "huge=never", "none", point], check=True)
+    """The same bytes on an ext4 whose page cache has pages of 4 KiB, as FUSE's has, and as ext4's had before Linux 6.16:
+    with data=journal it has no larger ones."""
+    folder = stage.folder("small-pages")
+    image, point = folder / "image", folder / "mounted"
+    point.mkdir()
+    with image.open("wb") as file:
+        file.truncate(plain.stat().st_size * 5 // 4 + 64 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    subprocess.run(["mount", "-o", "loop,data=journal", image, point], check=True)
     try:
-        yield Path(shutil.copy(plain, point))
+        small = Path(shutil.copy(plain, point))
+        subprocess.run(["mount", "-o", "remount,ro", point], check=True)
+        fill_page_cache(stage, small)
+        yield small
     finally:
         subprocess.run(["umount", point], check=True)
+        shutil.rmtree(folder)
 
 
 def cases(stage, program, mount, path, plain):
@@ -47,7 +57,7 @@ def cases(stage, program, mount, path, plain):
         yield Case(f"a second process, {name}", "speed", at_least(0.9), **kept)
         with small_pages(stage, plain) as small:
             yield Case(f"a second process, {name}, beside small pages", "speed", at_least(0.9),
-                       beside="tmpfs, huge=never", ours=kept["ours"],
+                       beside="ext4, data=journal", ours=kept["ours"],
                        reference=lambda mode=mode, small=small: stage.read(mode, small, piece=MIB))
     # Only the mount's own pages are dropped: the file behind it stays in memory, and the way through is measured.
     words = [program, plain.parent, stage.folder("passthrough"), "--foreground", "--nopassthrough"]
