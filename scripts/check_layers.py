@@ -11,13 +11,13 @@ import pathlib
 import re
 import sys
 
-BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "record"}
+BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "record", "timer"}
 # module: the public headers (beside those of base) that its sources may include.
 MAY_INCLUDE = {
     "base": set(),
     "hub": {"hub"},
     "store": {"store", "bounds", "content_hash"},
-    "folder": {"folder", "layout", "naming", "hub", "content_hash"},
+    "folder": {"folder", "folder_origin", "layout", "naming", "hub", "content_hash"},
     "access": {"access", "hub"},
     "transfer": {"transfer", "hub", "store"},
     "catalog": {"catalog", "trees", "pins", "hub", "store", "access"},

@@ -95,7 +95,8 @@ template <class T>
 }
 
 // An Error from errno (pass errno explicitly): ENOSPC/EDQUOT → no_space, ENOENT → not_found,
-// EACCES/EPERM → denied, EEXIST → exists, others → io. The message ends with strerror.
+// EACCES/EPERM → denied, EEXIST → exists; what network file systems say of their server (ETIMEDOUT,
+// ESTALE, ENOTCONN, …) → timed_out or unreachable; others → io. The message ends with strerror.
 [[nodiscard]] Error system_error(int errno_value, std::string_view action);
 
 }  // namespace hffs

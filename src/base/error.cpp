@@ -45,6 +45,14 @@ Code code_of_errno(int value) {
     case ENOTDIR: return Code::not_directory;
     case EISDIR: return Code::is_directory;
     case ENOTEMPTY: return Code::not_empty;
+    // What a network file system says of its server.
+    case ETIMEDOUT: return Code::timed_out;
+    case ESTALE:
+    case ENOTCONN:
+    case ECONNABORTED:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENETUNREACH: return Code::unreachable;
     default: return Code::io;
   }
 }

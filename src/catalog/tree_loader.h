@@ -12,9 +12,9 @@
 
 #include "flight.h"
 #include "hffs/catalog.h"
+#include "hffs/timer.h"
 #include "index.h"
 #include "recent.h"
-#include "timer.h"
 
 namespace hffs::catalog {
 
@@ -43,6 +43,7 @@ class TreeLoader : public std::enable_shared_from_this<TreeLoader> {
 
   void fetch_page(CommitNumber commit, Done<Page> done);
   void store_page(CommitNumber commit, const std::string& key, TreePage page);
+  void put_page(WriteTxn& txn, CommitRow& commit, const TreePage& page);
   void next_page(CommitNumber commit, const std::string& key);
   void page_arrived(CommitNumber commit, const std::string& key, Result<Page> page);
   void ask_path(CommitNumber commit, Position parent, const std::string& name,
@@ -50,6 +51,7 @@ class TreeLoader : public std::enable_shared_from_this<TreeLoader> {
   void confirm_behind(CommitNumber commit);
   void gather(CommitNumber commit, std::shared_ptr<std::vector<TreeEntry>> entries,
               const std::string& cursor);
+  void attest_again(CommitNumber commit, TreePage page);
   void later(std::chrono::milliseconds delay, CommitNumber commit, const std::string& key);
 
   const CatalogOptions options_;

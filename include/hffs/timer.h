@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Timer: runs something later, on a thread of its own. What it runs must not block.
+// Timer: runs something later, on a thread of its own: what is due at the same moment in the order
+// in which it was given. What it runs must not block.
 // Threads: any may call after(); stop() and the destructor belong to the owner.
 #pragma once
 
@@ -8,11 +9,12 @@
 #include <functional>
 #include <map>
 #include <thread>
+#include <utility>
 
 #include "hffs/clock.h"
 #include "hffs/guarded.h"
 
-namespace hffs::catalog {
+namespace hffs {
 
 class Timer {
  public:
@@ -23,6 +25,7 @@ class Timer {
     state_.lock()->stop = true;
     changed_.notify_all();
     if (thread_.joinable()) thread_.join();
+    const auto dropped = std::exchange(state_.lock()->tasks, {});
   }
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
@@ -64,4 +67,4 @@ class Timer {
   std::thread thread_;
 };
 
-}  // namespace hffs::catalog
+}  // namespace hffs
