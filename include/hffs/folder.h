@@ -40,9 +40,18 @@ struct Skipped {
   std::string reason;  // a sentence for people; with both hashes where it is about hashes
 };
 
+// What tells whether a file's content is still what it was.
+struct Stamp {
+  std::uint64_t inode = 0, size = 0;
+  std::int64_t modified = 0, changed = 0;  // ns
+  bool operator==(const Stamp&) const = default;
+};
+
 class Folder {
  public:
-  static Result<Folder> open(const std::string& path);
+  // `beat` hears before each call to the file system: who waits for a folder that may hang sees by
+  // it that this one does not.
+  static Result<Folder> open(const std::string& path, std::function<void()> beat = {});
 
   struct Item {
     std::string name;
@@ -50,11 +59,13 @@ class Folder {
   };
   // By name; without "." and "..".
   Result<std::vector<Item>> list(const std::string& place) const;
-  bool is_directory(const std::string& place) const;
+  // False for what is not there, and for links.
+  Result<bool> is_directory(const std::string& place) const;
   // A regular file, through links that stay inside.
   struct File {
     UniqueFd fd;
     std::uint64_t size = 0;
+    Stamp stamp;
   };
   Result<File> open_file(const std::string& place) const;
   Result<std::string> read_link(const std::string& place) const;
@@ -64,9 +75,15 @@ class Folder {
 
  private:
   Result<UniqueFd> open_beneath(const std::string& place, int flags) const;
+  void beat() const {
+    if (beat_) beat_();
+  }
   std::string path_;
   UniqueFd root_;
+  std::function<void()> beat_;
 };
+
+Result<Stamp> stamp_of(int fd);
 
 // All bytes of an open file of this size, in order, until `take` fails. Code::corrupt where it ends
 // early, Code::cancelled on a stop.

@@ -14,6 +14,8 @@
 // utils/_http.py); details and traps in docs/HUB_PROTOCOL.md.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -50,6 +52,8 @@ struct RepoInfo {
   WallTime last_modified{};
   bool is_private = false;
   bool is_gated = false;
+  // A folder's word, not the Hub's; and the user who vouches for it (trees.h: self-attested).
+  std::optional<uid_t> attested_by;
 };
 
 struct TreeEntry {
@@ -65,6 +69,7 @@ struct TreePage {
   std::optional<std::string> next;  // opaque; give it back to fetch_tree_page
   // What is left of the endpoint's budget of metadata calls, where it says so.
   std::optional<std::uint32_t> calls_left;
+  std::optional<uid_t> attested_by;  // as in RepoInfo; such a page is the whole tree
 };
 
 struct RefList {
@@ -140,6 +145,10 @@ class Origin {
   // How many more files may be asked for now, as far as the origin has said: fetch_range() beyond
   // that is refused for minutes. Any thread.
   virtual std::optional<std::uint32_t> files_left() const { return std::nullopt; }
+
+  // Bytes that came for this content did not have its hash. An origin that can give nothing else
+  // for it gives no more of it. Any thread; nothing blocks.
+  virtual void note_wrong(const BlobId&, std::uint64_t /*size*/) {}
 
   // Ends the network: calls still open, and all later ones, hear Code::cancelled. Blocks until the
   // network thread has gone; not from a completion. Nothing to do for an origin without a thread.

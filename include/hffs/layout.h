@@ -23,6 +23,7 @@ struct FoundFile {
   std::string path;            // in the repository
   std::string place;           // in the folder
   std::uint64_t size = 0;
+  Stamp stamp{};
   std::optional<BlobId> blob;  // what its link says that it is
 };
 struct FoundCommit {
@@ -44,6 +45,17 @@ struct Found {
   std::vector<FoundRepo> repos;
   std::vector<Skipped> skipped;
 };
+
+// The files whose content only their bytes can tell: neither a link nor the listing names it.
+std::vector<FoundFile*> unnamed(FoundCommit& commit);
+// The folder's word: its listing, and what lies in it. Files that have no name are left out.
+std::vector<TreeEntry> entries_of(const FoundCommit& commit);
+
+// Parts of a repository that lies at `place` of the folder.
+void read_refs(Found& found, FoundRepo& repo, const std::string& place);
+FoundCommit read_commit(Found& found, const std::string& place, const CommitId& commit);
+// The files of a plain folder.
+FoundCommit read_files(Found& found, const std::string& place);
 
 // Code::invalid says what the path is instead.
 Result<Found> read_cache(const std::string& path);

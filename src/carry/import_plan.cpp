@@ -48,25 +48,16 @@ Result<BlobId> Planner::name(const Folder& folder, const FoundFile& file) {
 
 // The folder's word: its listing, and what lies in it.
 Result<WholeTree> Planner::attest(const Found& found, const RepoId& repo, FoundCommit& commit) {
-  std::map<std::string, TreeEntry> files;
-  for (const auto& listed : commit.listing) files.insert_or_assign(listed.path, listed);
-  for (FoundFile& file : commit.files) {
-    const auto listed = files.find(file.path);
-    if (listed != files.end() && (!file.blob || listed->second.blob == *file.blob)) continue;
-    if (!file.blob) {
-      auto named = name(found.folder, file);
-      if (!named && named.error().code == Code::cancelled) return fail(named);
-      if (!named) {
-        report_->skipped.push_back(refused(file.place, named.error()));
-        continue;
-      }
-      file.blob = *named;
-    }
-    files.insert_or_assign(file.path, TreeEntry{.path = file.path, .size = file.size, .blob = file.blob});
+  for (FoundFile* file : unnamed(commit)) {
+    auto named = name(found.folder, *file);
+    if (!named && named.error().code == Code::cancelled) return fail(named);
+    if (named)
+      file->blob = *named;
+    else
+      report_->skipped.push_back(refused(file->place, named.error()));
   }
   Attestation said{.repo = repo, .commit = *CommitId::parse(std::string(40, '0')),
-                   .importer = request_.importer};
-  for (auto& [path, file] : files) said.files.push_back(std::move(file));
+                   .importer = request_.importer, .files = entries_of(commit)};
   const bool invented = !commit.id;
   if (invented) {
     auto id = commit_of(said.files);

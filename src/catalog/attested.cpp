@@ -9,18 +9,15 @@
 namespace hffs::catalog {
 namespace {
 
-// Whether every file of `now` is one of `then`, with the same content.
-bool grows_into(const std::vector<TreeEntry>& now, const std::vector<TreeEntry>& then) {
-  std::map<std::string_view, const TreeEntry*> by_path;
-  for (const TreeEntry& file : then)
-    if (file.kind == TreeEntry::Kind::file) by_path[file.path] = &file;
-  for (const TreeEntry& file : now) {
-    const auto found = by_path.find(file.path);
-    if (found == by_path.end() || found->second->blob != file.blob ||
-        found->second->size != file.size)
-      return false;
-  }
-  return true;
+// `over` has the last word on a path.
+std::vector<TreeEntry> merge(const std::vector<TreeEntry>& under,
+                             const std::vector<TreeEntry>& over) {
+  std::map<std::string, TreeEntry> by_path;
+  for (const auto* files : {&under, &over})
+    for (const TreeEntry& file : *files) by_path.insert_or_assign(file.path, file);
+  std::vector<TreeEntry> merged;
+  for (auto& [path, file] : by_path) merged.push_back(std::move(file));
+  return merged;
 }
 
 void erase_tree(WriteTxn& txn, const Store& store, const CommitRow& commit) {
@@ -52,6 +49,19 @@ CommitRow renumber(WriteTxn& txn, const Store& store, const CommitRow& commit) {
 
 }  // namespace
 
+bool grows_into(const std::vector<TreeEntry>& now, const std::vector<TreeEntry>& then) {
+  std::map<std::string_view, const TreeEntry*> by_path;
+  for (const TreeEntry& file : then)
+    if (file.kind == TreeEntry::Kind::file) by_path[file.path] = &file;
+  for (const TreeEntry& file : now) {
+    const auto found = by_path.find(file.path);
+    if (found == by_path.end() || found->second->blob != file.blob ||
+        found->second->size != file.size)
+      return false;
+  }
+  return true;
+}
+
 std::vector<TreeEntry> load_files(const ReadTxn& txn, const Store& store, const CommitRow& commit) {
   std::vector<TreeEntry> files;
   for (Position position = 1; position < commit.next_position; ++position) {
@@ -77,6 +87,15 @@ CommitNumber set_tree(WriteTxn& txn, Store& store, const CommitRow& commit,
   row.attested_by = attested_by;
   store_commit(txn, row);
   return row.number;
+}
+
+void attest_tree(WriteTxn& txn, Store& store, const CommitRow& commit, std::vector<TreeEntry> files,
+                 std::uint32_t attested_by) {
+  if (commit.complete && !commit.attested_by) return;
+  const auto before = load_files(txn, store, commit);
+  // What single answers of the Hub have told so far is not a folder's to change.
+  files = commit.attested_by ? merge(before, files) : merge(files, before);
+  set_tree(txn, store, commit, files, attested_by);
 }
 
 }  // namespace hffs::catalog

@@ -128,5 +128,10 @@ std::vector<TreeEntry> load_files(const ReadTxn& txn, const Store& store, const 
 // ever; refs follow it. Not for a commit whose tree is the Hub's already.
 CommitNumber set_tree(WriteTxn& txn, Store& store, const CommitRow& commit,
                       const std::vector<TreeEntry>& files, std::optional<std::uint32_t> attested_by);
+// Whether every file of `now` is one of `then`, with the same content.
+bool grows_into(const std::vector<TreeEntry>& now, const std::vector<TreeEntry>& then);
+// Adds a folder's word to what is known of a commit (trees.h, attest()).
+void attest_tree(WriteTxn& txn, Store& store, const CommitRow& commit, std::vector<TreeEntry> files,
+                 std::uint32_t attested_by);
 
 }  // namespace hffs::catalog

@@ -57,7 +57,10 @@ void Resolver::settle(const RepoId& repo, const std::string& revision, const std
   auto write = [self = shared_from_this(), repo, revision, info = *answer,
                 resolution](WriteTxn& txn) {
     const WallTime now = self->clock_.wall();
-    *resolution = {.repo = put_repo(txn, repo, info.id, now), .ref = {}};
+    *resolution = {.repo = put_repo(txn, repo, info.id, now),
+                   .ref = {},
+                   .attested = info.attested_by.has_value()};
+    if (info.attested_by) return self->put_attested(txn, revision, info, *resolution);
     if (info.commit) {
       const WallTime time = info.last_modified == WallTime{} ? now : info.last_modified;
       const CommitNumber commit = put_commit(txn, resolution->repo, *info.commit, time);
@@ -71,6 +74,26 @@ void Resolver::settle(const RepoId& repo, const std::string& revision, const std
                  if (!written) return self->flights_.land(key, fail(written));
                  self->flights_.land(key, *resolution);
                });
+}
+
+// A folder's word: what the Hub has said of the revision stands.
+void Resolver::put_attested(WriteTxn& txn, const std::string& revision, const RepoInfo& info,
+                            Resolution& resolution) {
+  resolution.ref = load_ref(txn, resolution.repo, revision);
+  if (!info.commit) return;
+  const WallTime now = clock_.wall();
+  const bool known = find_commit(txn, resolution.repo, info.commit->hex()).has_value();
+  const CommitNumber number = put_commit(txn, resolution.repo, *info.commit, now);
+  if (!known) {
+    auto commit = load_commit(txn, number);
+    commit->attested_by = info.attested_by;
+    store_commit(txn, *commit);
+  }
+  if (const auto& ref = resolution.ref; ref && ref->commit != 0) {
+    const auto other = load_commit(txn, ref->commit);
+    if (other && !other->attested_by) return;
+  }
+  resolution.ref = put_ref(txn, resolution.repo, revision, number, now);
 }
 
 void Resolver::find_directory(const RepoRow& repo, const std::string& path, Done<RefRow> done) {

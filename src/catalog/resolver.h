@@ -19,6 +19,7 @@ namespace hffs::catalog {
 struct Resolution {
   RepoNumber repo = 0;
   std::optional<RefRow> ref;  // nothing: the repository has no such revision
+  bool attested = false;      // a folder says so
 };
 
 class Resolver : public std::enable_shared_from_this<Resolver> {
@@ -38,6 +39,9 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
   void ask_behind(const RepoId& repo, const std::string& revision);
   void settle(const RepoId& repo, const std::string& revision, const std::string& key,
               Result<RepoInfo> answer);
+
+  void put_attested(WriteTxn& txn, const std::string& revision, const RepoInfo& info,
+                    Resolution& resolution);
 
   const CatalogOptions options_;
   Origin& origin_;

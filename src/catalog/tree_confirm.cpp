@@ -6,6 +6,8 @@ namespace {
 
 // While the Hub cannot be heard it is asked this often, at most, for each commit that is in use.
 constexpr std::chrono::milliseconds kConfirmPause{1'000};
+// A folder that answers in the Hub's place is read again as often.
+constexpr std::chrono::milliseconds kFolderPause{5'000};
 // More than the Hub lets a repository have in a listing that one can use.
 constexpr std::size_t kMostFiles = 1'000'000;
 
@@ -51,6 +53,7 @@ void TreeLoader::gather(CommitNumber commit, std::shared_ptr<std::vector<TreeEnt
       [self = shared_from_this(), commit, entries, key, what = repo->id.text() + '@' + row->id.hex()](
           Result<TreePage> page) {
         if (!page) return self->confirmations_.land(key, fail(page));
+        if (page->attested_by) return self->attest_again(commit, std::move(*page));
         entries->insert(entries->end(), page->entries.begin(), page->entries.end());
         if (page->next && entries->size() > kMostFiles)
           return self->confirmations_.land(
@@ -66,6 +69,29 @@ void TreeLoader::gather(CommitNumber commit, std::shared_ptr<std::vector<TreeEnt
               log(Level::info, "catalog", "the Hub has listed {}: no longer self-attested", what);
               self->confirmations_.land(key, true);
             });
+      });
+}
+
+// It is a folder that answers: no confirmation, but what it says now.
+void TreeLoader::attest_again(CommitNumber commit, TreePage page) {
+  unconfirmed_.remember(std::to_string(commit), kFolderPause);
+  const auto not_confirmed = fail(Code::unreachable, "a folder has answered, and not the Hub");
+  bool known = false;
+  store_.read([&](const ReadTxn& txn) {
+    const auto now = load_commit(txn, commit);
+    known = !now || grows_into(page.entries, load_files(txn, store_, *now));
+  });
+  if (known) return confirmations_.land(std::to_string(commit), not_confirmed);
+  store_.write(
+      [self = shared_from_this(), commit, page = std::move(page)](WriteTxn& txn) {
+        const auto now = load_commit(txn, commit);
+        if (now && now->attested_by)
+          attest_tree(txn, self->store_, *now, page.entries, *page.attested_by);
+      },
+      [self = shared_from_this(), commit, not_confirmed](Result<void> written) {
+        const std::string key = std::to_string(commit);
+        if (!written) return self->confirmations_.land(key, fail(written));
+        self->confirmations_.land(key, not_confirmed);
       });
 }
 

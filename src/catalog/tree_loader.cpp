@@ -65,13 +65,7 @@ void TreeLoader::store_page(CommitNumber commit, const std::string& key, TreePag
   const Page result{.complete = !page.next, .calls_left = page.calls_left};
   store_.write(
       [self = shared_from_this(), commit, page = std::move(page)](WriteTxn& txn) {
-        auto row = load_commit(txn, commit);
-        if (!row) return;
-        put_entries(txn, self->store_, *row, page.entries);
-        row->started = true;
-        row->complete = !page.next;
-        row->cursor = page.next.value_or("");
-        store_commit(txn, *row);
+        if (auto row = load_commit(txn, commit)) self->put_page(txn, *row, page);
       },
       [self = shared_from_this(), key, result](Result<void> written) {
         if (!written) return self->pages_.land(key, fail(written));
@@ -79,10 +73,22 @@ void TreeLoader::store_page(CommitNumber commit, const std::string& key, TreePag
       });
 }
 
+void TreeLoader::put_page(WriteTxn& txn, CommitRow& commit, const TreePage& page) {
+  if (page.attested_by)
+    return attest_tree(txn, store_, commit, page.entries, *page.attested_by);
+  put_entries(txn, store_, commit, page.entries);
+  commit.started = true;
+  commit.complete = !page.next;
+  commit.cursor = page.next.value_or("");
+  // A folder has named it, and the Hub lists it.
+  commit.attested_by.reset();
+  store_commit(txn, commit);
+}
+
 void TreeLoader::complete(CommitNumber commit, Done<void> done) {
   const auto target = load_target(store_, commit);
   if (!target) return done(fail(target.error()));
-  if (target->commit.attested_by) confirm_behind(commit);
+  if (target->commit.attested_by && target->commit.complete) confirm_behind(commit);
   if (target->commit.complete) return done({});
   const std::string key = listing_key(commit);
   const bool first = listings_.join(key, [done = std::move(done)](Result<bool> result) mutable {
@@ -152,7 +158,7 @@ void TreeLoader::find(CommitNumber commit, Position parent, const std::string& n
     row = load_commit(txn, commit);
   });
   if (!row) return done(fail(Code::stale, "commit {} is not in the index", commit));
-  if (row->attested_by) confirm_behind(commit);
+  if (row->attested_by && row->complete) confirm_behind(commit);
   if (position || row->complete) return done(position);
   if (row->started) return ask_path(commit, parent, name, std::move(done));
   fetch_page(commit, [self = shared_from_this(), commit, parent, name,
@@ -223,12 +229,8 @@ void TreeLoader::discover(RepoNumber repo, const CommitId& id, Done<CommitNumber
                                 [self, repo, id, number, page = std::move(*page)](WriteTxn& txn) {
                                   *number = put_commit(txn, repo, id, self->clock_.wall());
                                   auto commit = load_commit(txn, *number);
-                                  if (!commit || commit->started) return;
-                                  put_entries(txn, self->store_, *commit, page.entries);
-                                  commit->started = true;
-                                  commit->complete = !page.next;
-                                  commit->cursor = page.next.value_or("");
-                                  store_commit(txn, *commit);
+                                  if (commit && !commit->started)
+                                    self->put_page(txn, *commit, page);
                                 },
                                 [self, key, number](Result<void> written) {
                                   if (!written) return self->discoveries_.land(key, fail(written));

@@ -1,23 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <map>
-
 #include "impl.h"
 
 namespace hffs::catalog {
-namespace {
-
-// `over` has the last word on a path.
-std::vector<TreeEntry> merge(const std::vector<TreeEntry>& under,
-                             const std::vector<TreeEntry>& over) {
-  std::map<std::string, TreeEntry> by_path;
-  for (const auto* files : {&under, &over})
-    for (const TreeEntry& file : *files) by_path.insert_or_assign(file.path, file);
-  std::vector<TreeEntry> merged;
-  for (auto& [path, file] : by_path) merged.push_back(std::move(file));
-  return merged;
-}
-
-}  // namespace
 
 Result<WholeTree> CatalogImpl::whole_tree(RepoNumber repo, const CommitId& id) {
   WholeTree tree;
@@ -44,6 +28,9 @@ void CatalogImpl::ask_revision(const RepoId& repo, const std::string& revision,
       [self = shared_from_this(), repo, revision,
        done = std::move(done)](Result<Resolution> answer) mutable {
         if (!answer) return done(fail(answer));
+        if (answer->attested)
+          return done(fail(Code::not_found, "only a folder has revision '{}' of {}", revision,
+                           repo.text()));
         std::optional<CommitRow> commit;
         self->store_.read([&](const ReadTxn& txn) {
           if (answer->ref) commit = load_commit(txn, answer->ref->commit);
@@ -71,7 +58,10 @@ void CatalogImpl::ask_commit(RepoNumber repo, const CommitId& id, Done<WholeTree
   auto answer = [self = shared_from_this(), repo, id,
                  done = std::move(done)](Result<void> listed) mutable {
     if (!listed) return done(fail(listed));
-    done(self->whole_tree(repo, id));
+    auto tree = self->whole_tree(repo, id);
+    if (tree && tree->self_attested)
+      return done(fail(Code::not_found, "only a folder lists commit {}", id.hex()));
+    done(std::move(tree));
   };
   std::optional<CommitRow> known;
   store_.read([&](const ReadTxn& txn) {
@@ -96,12 +86,7 @@ void CatalogImpl::attest(Attestation said, Done<WholeTree> done) {
         const auto known = find_repo(txn, said.repo);
         *repo = known ? *known : put_repo(txn, said.repo, said.repo, now);
         const auto commit = load_commit(txn, put_commit(txn, *repo, said.commit, now));
-        if (!commit || (commit->complete && !commit->attested_by)) return;
-        std::vector<TreeEntry> files = said.files;
-        const auto before = load_files(txn, self->store_, *commit);
-        // What single answers of the Hub have told so far is not a folder's to change.
-        files = commit->attested_by ? merge(before, files) : merge(files, before);
-        set_tree(txn, self->store_, *commit, files, said.importer);
+        if (commit) attest_tree(txn, self->store_, *commit, said.files, said.importer);
       },
       [self = shared_from_this(), repo, id, done = std::move(done)](Result<void> written) mutable {
         if (!written) return done(fail(written));

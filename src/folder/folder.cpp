@@ -21,9 +21,11 @@ constexpr int kAttempts = 1'000;
 
 }  // namespace
 
-Result<Folder> Folder::open(const std::string& path) {
+Result<Folder> Folder::open(const std::string& path, std::function<void()> beat) {
   Folder folder;
   folder.path_ = path;
+  folder.beat_ = std::move(beat);
+  folder.beat();
   folder.root_ = UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!folder.root_) return fail(system_error(errno, fmt::format("opening {}", path)));
   return folder;
@@ -33,6 +35,7 @@ Result<UniqueFd> Folder::open_beneath(const std::string& place, int flags) const
   open_how how{};
   how.flags = static_cast<unsigned>(flags | O_CLOEXEC);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  beat();
   const char* name = place.empty() ? "." : place.c_str();
   // EAGAIN: something was renamed somewhere while the kernel followed a "..".
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -57,6 +60,7 @@ Result<std::vector<Folder::Item>> Folder::list(const std::string& place) const {
   while (const dirent* found = ::readdir(directory.get())) {
     const std::string name = found->d_name;
     if (name == "." || name == "..") continue;
+    beat();
     struct stat status{};
     if (::fstatat(number, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0)
       items.push_back({name, status.st_mode & S_IFMT});
@@ -67,19 +71,34 @@ Result<std::vector<Folder::Item>> Folder::list(const std::string& place) const {
   return items;
 }
 
-bool Folder::is_directory(const std::string& place) const {
-  return open_beneath(place, O_PATH | O_DIRECTORY | O_NOFOLLOW).has_value();
+Result<bool> Folder::is_directory(const std::string& place) const {
+  const auto opened = open_beneath(place, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  if (opened) return true;
+  const Code code = opened.error().code;
+  if (code == Code::not_found || code == Code::not_directory || code == Code::refused) return false;
+  return fail(Error(opened.error()));
+}
+
+Result<Stamp> stamp_of(int fd) {
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) return fail(system_error(errno, "looking at an open file"));
+  if (!S_ISREG(status.st_mode)) return fail(Code::invalid, "it is not a regular file");
+  const auto nanoseconds = [](const timespec& time) {
+    return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+  };
+  return Stamp{.inode = status.st_ino,
+               .size = static_cast<std::uint64_t>(status.st_size),
+               .modified = nanoseconds(status.st_mtim),
+               .changed = nanoseconds(status.st_ctim)};
 }
 
 Result<Folder::File> Folder::open_file(const std::string& place) const {
   // Not blocked by a pipe, and no device is touched before it is known to be a file.
   auto fd = open_beneath(place, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (!fd) return fail(fd);
-  struct stat status{};
-  if (::fstat(fd->get(), &status) != 0)
-    return fail(system_error(errno, fmt::format("{}/{}", path_, place)));
-  if (!S_ISREG(status.st_mode)) return fail(Code::invalid, "it is not a regular file");
-  return File{std::move(*fd), static_cast<std::uint64_t>(status.st_size)};
+  const auto stamp = stamp_of(fd->get());
+  if (!stamp) return fail(Error(stamp.error()));
+  return File{std::move(*fd), stamp->size, *stamp};
 }
 
 Result<std::string> Folder::read_link(const std::string& place) const {

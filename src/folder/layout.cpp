@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -65,7 +66,7 @@ class Reader {
       found_.skipped.push_back(refused(place, file.error()));
       return;
     }
-    FoundFile taken{.path = path, .place = place, .size = file->size};
+    FoundFile taken{.path = path, .place = place, .size = file->size, .stamp = file->stamp};
     if (S_ISLNK(type))
       if (const auto target = found_.folder.read_link(place)) taken.blob = blob_of_link(*target);
     files.push_back(std::move(taken));
@@ -75,14 +76,14 @@ class Reader {
   const bool plain_;
 };
 
-void read_refs(Found& found, FoundRepo& repo, const std::string& place,
-               const std::string& revision) {
+void read_refs_below(Found& found, FoundRepo& repo, const std::string& place,
+                     const std::string& revision) {
   const auto items = found.folder.list(place);
   if (!items) return;  // none: a cache that knows commits only
   for (const auto& [name, type] : *items) {
     const std::string here = join(place, name), inside = join(revision, name);
     if (S_ISDIR(type)) {
-      read_refs(found, repo, here, inside);
+      read_refs_below(found, repo, here, inside);
       continue;
     }
     auto text = found.folder.read_small(here, 128);
@@ -145,12 +146,10 @@ void read_repo(Found& found, const RepoId& id, const std::string& place) {
         if (!S_ISLNK(type)) reader.skip(here, Skip::bad_name, "it is no commit's snapshot");
         continue;
       }
-      FoundCommit& taken = repo.commits.emplace_back(FoundCommit{.id = *commit});
-      reader.walk(here, "", taken.files);
-      taken.listing = read_listing(found.folder, join(place, "trees/" + name + ".json"));
+      repo.commits.push_back(read_commit(found, place, *commit));
     }
   }
-  read_refs(found, repo, join(place, "refs"), "");
+  read_refs(found, repo, place);
   look_at_blobs(found, join(place, "blobs"), repo);
   found.repos.push_back(std::move(repo));
 }
@@ -165,6 +164,46 @@ Result<std::string> real_path(const std::string& path) {
 }
 
 }  // namespace
+
+std::vector<FoundFile*> unnamed(FoundCommit& commit) {
+  std::set<std::string_view> listed;
+  for (const TreeEntry& entry : commit.listing) listed.insert(entry.path);
+  std::vector<FoundFile*> files;
+  for (FoundFile& file : commit.files)
+    if (!file.blob && !listed.contains(file.path)) files.push_back(&file);
+  return files;
+}
+
+std::vector<TreeEntry> entries_of(const FoundCommit& commit) {
+  std::map<std::string_view, TreeEntry> files;
+  for (const TreeEntry& listed : commit.listing) files.insert_or_assign(listed.path, listed);
+  for (const FoundFile& file : commit.files) {
+    const auto listed = files.find(file.path);
+    if (!file.blob || (listed != files.end() && listed->second.blob == file.blob)) continue;
+    files.insert_or_assign(file.path,
+                           TreeEntry{.path = file.path, .size = file.size, .blob = file.blob});
+  }
+  std::vector<TreeEntry> entries;
+  for (auto& [path, entry] : files) entries.push_back(std::move(entry));
+  return entries;
+}
+
+void read_refs(Found& found, FoundRepo& repo, const std::string& place) {
+  read_refs_below(found, repo, join(place, "refs"), "");
+}
+
+FoundCommit read_commit(Found& found, const std::string& place, const CommitId& commit) {
+  FoundCommit taken{.id = commit};
+  Reader(found, false).walk(join(place, "snapshots/" + commit.hex()), "", taken.files);
+  taken.listing = read_listing(found.folder, join(place, "trees/" + commit.hex() + ".json"));
+  return taken;
+}
+
+FoundCommit read_files(Found& found, const std::string& place) {
+  FoundCommit taken;
+  Reader(found, true).walk(place, "", taken.files);
+  return taken;
+}
 
 Result<Found> read_cache(const std::string& path) {
   auto real = real_path(path);
@@ -190,7 +229,7 @@ Result<Found> read_cache(const std::string& path) {
       read_repo(found, *id, name);
   if (!found.repos.empty()) return found;
   // What HF_HOME names holds the cache itself.
-  if (found.folder.is_directory("hub")) return read_cache(*real + "/hub");
+  if (found.folder.is_directory("hub").value_or(false)) return read_cache(*real + "/hub");
   return fail(Code::invalid,
               "{} holds no models--ORG--NAME folder; for a plain folder of a model say --repo "
               "ORG/NAME",
@@ -204,8 +243,7 @@ Result<Found> read_snapshot(const std::string& path, const CommitId& commit) {
   if (!folder) return fail(folder);
   Found found{.folder = std::move(*folder)};
   FoundRepo& repo = found.repos.emplace_back(FoundRepo{.id = *id});
-  FoundCommit& taken = repo.commits.emplace_back(FoundCommit{.id = commit});
-  Reader(found, false).walk("snapshots/" + commit.hex(), "", taken.files);
+  repo.commits.push_back(read_commit(found, "", commit));
   return found;
 }
 
@@ -215,10 +253,11 @@ Result<Found> read_plain(const std::string& path, const RepoId& repo) {
   auto folder = Folder::open(*real);
   if (!folder) return fail(folder);
   Found found{.folder = std::move(*folder)};
-  if (found.folder.is_directory("snapshots") && found.folder.is_directory("blobs"))
+  if (found.folder.is_directory("snapshots").value_or(false) &&
+      found.folder.is_directory("blobs").value_or(false))
     return fail(Code::invalid, "{} is a folder of a cache: import it without --repo", path);
   FoundRepo& taken = found.repos.emplace_back(FoundRepo{.id = repo});
-  Reader(found, true).walk("", "", taken.commits.emplace_back().files);
+  taken.commits.push_back(read_files(found, ""));
   if (taken.commits.front().files.empty() && found.skipped.empty())
     return fail(Code::invalid, "{} holds no file", path);
   return found;
