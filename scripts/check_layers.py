@@ -26,7 +26,7 @@ MAY_INCLUDE = {
     "fs": {"filesystem", "store", "access", "transfer", "catalog", "prefetch", "keeper"},
     "keeper": {"keeper"},
     "daemon": {"daemon", "hub", "store", "bounds", "access", "transfer", "catalog", "pins", "prefetch",
-               "filesystem", "keeper", "carry", "trees"},
+               "filesystem", "keeper", "carry", "trees", "folder_origin"},
     "cli": {"daemon", "keeper", "carry"},
 }
 # library header (regex): the only files that may include it.
@@ -40,7 +40,7 @@ ONLY_IN = {
     r"toml\+\+/.*|toml\.hpp": "src/daemon/",
 }
 # public header: the public headers that it may include, by the same arrows.
-HEADER_OWNER = {"hub": "hub", "store": "store", "bounds": "store", "content_hash": "store", "folder": "folder", "layout": "folder", "naming": "folder",
+HEADER_OWNER = {"hub": "hub", "store": "store", "bounds": "store", "content_hash": "store", "folder": "folder", "folder_origin": "folder", "layout": "folder", "naming": "folder",
                 "access": "access", "transfer": "transfer",
                 "catalog": "catalog", "trees": "catalog", "pins": "catalog", "carry": "carry",
                 "prefetch": "prefetch", "filesystem": "fs", "keeper": "keeper", "daemon": "daemon"}

@@ -28,7 +28,7 @@ namespace hffs {
 struct Config {
   std::string mount_point;             // absolute
   std::string state_dir;               // /var/lib/hffs for root, $XDG_CACHE_HOME/hffs else
-  std::vector<std::string> endpoints;  // HF_ENDPOINT, else https://huggingface.co
+  std::vector<std::string> endpoints;  // HF_ENDPOINT, else https://huggingface.co; file:///PATH
   Secret token;                        // HF_TOKEN, else the file HF_TOKEN_PATH, else none
   std::string ca_bundle;  // REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE; empty: the system's
   bool allow_other = false;
@@ -62,8 +62,6 @@ Environment process_environment();
 Result<Config> load_config(const Flags& flags, const Environment& environment);
 // The part of it that is enough to find a daemon by its state directory.
 Result<std::string> load_state_dir(const Flags& flags, const Environment& environment);
-// The client of the Hub that a configuration asks for.
-OriginOptions origin_options(const Config& config);
 
 class Daemon {
  public:

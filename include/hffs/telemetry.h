@@ -37,6 +37,7 @@ enum class Metric : std::uint8_t {
   api_requests,         // metadata calls sent to an endpoint
   content_requests,     // range GETs sent
   content_bytes,        // bytes of content received
+  folder_bytes,         // bytes of content read from folders
   requests_failed,      // any request that ended in an error
   requests_retried,
   fuse_lookups,

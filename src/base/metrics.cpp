@@ -8,6 +8,7 @@ constexpr std::array<MetricInfo, static_cast<std::size_t>(Metric::count_)> kMetr
     {"api_requests", "requests", "metadata calls sent to an endpoint"},
     {"content_requests", "requests", "range requests sent"},
     {"content_bytes", "bytes", "content received from origins"},
+    {"folder_bytes", "bytes", "content read from folders"},
     {"requests_failed", "requests", "requests that ended in an error"},
     {"requests_retried", "requests", "requests that were sent again"},
     {"fuse_lookups", "operations", "LOOKUPs that reached the daemon"},

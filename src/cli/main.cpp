@@ -36,6 +36,8 @@ constexpr const char* kExamples = R"(Examples:
 constexpr const char* kMountHelp = R"(Examples:
   hffs mount ~/hf
   hffs mount ~/hf --endpoint https://hf-mirror.example --endpoint https://huggingface.co
+  hffs mount ~/hf --endpoint file:///nfs/hf --endpoint https://huggingface.co
+                                           what lies on NFS comes from there
   hffs mount ~/hf --offline                only what is here; no request is sent
   hffs mount ~/hf --max-size 500G          what was open longest ago makes room
   hffs mount ~/hf --foreground --log-level debug
@@ -124,7 +126,8 @@ void add_mount(CLI::App& app, Words& words) {
       ->add_option("--state-dir", flags.state_dir,
                    "Where content and index are kept [/var/lib/hffs for root, ~/.cache/hffs else]")
       ->type_name("DIR");
-  mount->add_option("--endpoint", flags.endpoints, "The Hub or a mirror; may be repeated")
+  mount->add_option("--endpoint", flags.endpoints,
+                   "The Hub, a mirror, or a folder of models (file:///PATH); may be repeated")
       ->type_name("URL")
       ->allow_extra_args(false);
   mount->add_option("--config", flags.config_file, "A configuration file (TOML)")

@@ -224,6 +224,14 @@ Result<void> check_apart(const Config& config) {
   std::error_code error;
   const auto mount = std::filesystem::weakly_canonical(config.mount_point, error);
   if (error) return {};
+  for (const std::string& endpoint : config.endpoints) {
+    // By the name alone: a folder's server may hang.
+    const auto folder = std::filesystem::path(endpoint.substr(endpoint.find("://") + 3));
+    const auto [own, below] = std::mismatch(mount.begin(), mount.end(), folder.begin(), folder.end());
+    if (endpoint.starts_with("file://") && own == mount.end())
+      return fail(Code::invalid, "the folder {} lies in the mount point {}", folder.string(),
+                  config.mount_point);
+  }
   const auto state = std::filesystem::weakly_canonical(config.state_dir, error);
   if (error) return {};
   const auto [end, rest] = std::mismatch(mount.begin(), mount.end(), state.begin(), state.end());
@@ -294,14 +302,6 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.sync_interval = file.sync_interval.value_or(config.sync_interval);
   if (auto apart = check_apart(config); !apart) return fail(apart);
   return config;
-}
-
-OriginOptions origin_options(const Config& config) {
-  return {.endpoints = config.endpoints,
-          .token = config.token,
-          .ca_bundle = config.ca_bundle,
-          .user_agent = fmt::format("hffs/{}", HFFS_VERSION),
-          .offline = config.offline};
 }
 
 }  // namespace hffs

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cerrno>
 #include <cmath>
 #include <filesystem>
@@ -119,6 +120,34 @@ constexpr std::array<Key, 16> kKeys{{
     {"fuse_features", take_features},
 }};
 
+// "%20" and its like; other '%' stand for themselves.
+std::string decode(std::string_view text) {
+  std::string decoded;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned value = 0;
+    const bool escape = text[i] == '%' && i + 2 < text.size() &&
+                        std::from_chars(&text[i + 1], &text[i + 3], value, 16).ptr == &text[i + 3];
+    decoded += escape ? static_cast<char>(value) : text[i];
+    if (escape) i += 2;
+  }
+  return decoded;
+}
+
+Result<std::string> parse_folder(std::string_view url) {
+  constexpr std::string_view kScheme = "file://";
+  std::string path = decode(url.substr(kScheme.size()));
+  const auto bad = [&](std::string_view why) {
+    return fail(Code::invalid, "the endpoint '{}' {}", url, why);
+  };
+  if (!path.starts_with('/'))
+    return bad("names no absolute path; a folder is written file:///PATH, with three slashes");
+  if (std::any_of(path.begin(), path.end(), [](unsigned char c) { return c < ' ' || c == 0x7f; }))
+    return bad("holds a control character");
+  path = std::filesystem::path(path).lexically_normal().string();
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return std::string(kScheme) + path;
+}
+
 std::string known_keys() {
   std::string list;
   for (const Key& key : kKeys) list += fmt::format("{}{}", list.empty() ? "" : ", ", key.name);
@@ -147,6 +176,7 @@ std::optional<std::chrono::milliseconds> parse_seconds(double seconds) {
 }
 
 Result<std::string> parse_endpoint(std::string_view text) {
+  if (text.starts_with("file://")) return parse_folder(text);
   const std::string_view all = text;
   const auto bad = [&](std::string_view why) {
     return fail(Code::invalid, "the endpoint '{}' {}", all, why);
@@ -157,7 +187,7 @@ Result<std::string> parse_endpoint(std::string_view text) {
   else if (rest.starts_with("http://"))
     rest.remove_prefix(7);
   else
-    return bad("must begin with https:// or http://");
+    return bad("must begin with https://, http:// or, for a folder, file:///");
   if (rest.substr(0, rest.find('/')).find('@') != rest.npos)
     return fail(Code::invalid, "an endpoint must not hold a user name or password; use a token");
   if (rest.find_first_of("?#") != rest.npos) return bad("must not hold '?' or '#'");

@@ -8,6 +8,7 @@
 #include "hffs/daemon.h"
 #include "hffs/store.h"
 #include "import_jobs.h"
+#include "origin.h"
 
 namespace hffs {
 namespace {
@@ -51,7 +52,7 @@ Result<void> WithStateDirectory::open(const Config& config) {
                            system_disk(), clock, metrics_);
   if (!store) return fail(store);
   store_ = std::move(*store);
-  auto origin = open_hub(origin_options(config), clock, metrics_);
+  auto origin = open_origin(config, clock, metrics_);
   if (!origin) return fail(origin);
   origin_ = std::move(*origin);
   access_ = allow_everybody();

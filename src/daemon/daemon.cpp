@@ -28,6 +28,7 @@
 #include "hffs/store.h"
 #include "hffs/transfer.h"
 #include "import_jobs.h"
+#include "origin.h"
 
 namespace hffs {
 namespace {
@@ -118,7 +119,7 @@ Result<void> RunningDaemon::open_parts() {
   store_ = std::move(*store);
   store_->on_incarnation([this](const BlobInfo& blob) { heard(blob); });
 
-  auto origin = open_hub(origin_options(config_), clock, metrics_);
+  auto origin = open_origin(config_, clock, metrics_);
   if (!origin) return fail(origin);
   origin_ = std::move(*origin);
   access_ = allow_everybody();
@@ -139,12 +140,13 @@ Result<void> RunningDaemon::open_parts() {
   });
   // The limits may be lower than they were.
   store_->bounds().evict({}, [](const auto&) {});
+  const bool offline = config_.offline && !has_folder(config_);
   // Offline every guess would be refused.
   prefetcher_ = Prefetcher::create(
-      {.policy = config_.offline ? PrefetchPolicy::off : config_.prefetch}, *origin_, *catalog_,
+      {.policy = offline ? PrefetchPolicy::off : config_.prefetch}, *origin_, *catalog_,
       *store_, *transfer_, clock, metrics_);
   auto files =
-      FileSystem::open({.offline = config_.offline, .offline_partial = config_.offline_partial},
+      FileSystem::open({.offline = offline, .offline_partial = config_.offline_partial},
                        *catalog_, *store_, *transfer_, *prefetcher_, system_disk(), clock, metrics_);
   if (!files) return fail(files);
   files_ = std::move(*files);
@@ -219,7 +221,9 @@ void RunningDaemon::heard(const BlobInfo& blob) {
       "blob {} had wrong bytes and was put aside; it is fetched again as incarnation {}",
       blob.id.hex(), blob.incarnation);
   auto engine = engine_.lock();
-  if (*engine != nullptr) (*engine)->note_corrupt(blob.number);
+  if (*engine == nullptr) return;
+  (*engine)->note_corrupt(blob.number);
+  origin_->note_wrong(blob.id, blob.size);
 }
 
 Result<void> RunningDaemon::run() {

@@ -41,6 +41,14 @@ class Mount:
         assert self.features == "all" or "fuse_features" in status["mode_reason"], status["mode_reason"]
         return self
 
+    def restart(self, *args):
+        """Ends, and starts again with further words."""
+        done = self._hffs("umount", self.point)
+        assert done.returncode == 0 and self._gone(10), f"{done.stderr}\n{self.log()}"
+        Mount.alive.remove(self)
+        self._args += args
+        return self.start()
+
     def _hffs(self, *words):
         return subprocess.run([HFFS, *map(str, words)], env=self._env, capture_output=True, text=True,
                               timeout=60, stdin=subprocess.DEVNULL, cwd="/")

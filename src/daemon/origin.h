@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The origin that a configuration asks for: the Hub, a folder, or several as one. Blocks on nothing.
+#pragma once
+
+#include <memory>
+
+#include "hffs/clock.h"
+#include "hffs/daemon.h"
+#include "hffs/hub.h"
+#include "hffs/telemetry.h"
+
+namespace hffs {
+
+Result<std::unique_ptr<Origin>> open_origin(const Config& config, const Clock& clock,
+                                            Metrics& metrics);
+// Whether bytes can be had without the network.
+bool has_folder(const Config& config);
+
+}  // namespace hffs
