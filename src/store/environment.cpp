@@ -2,7 +2,9 @@
 #include "environment.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include "hffs/record.h"
 
@@ -13,6 +15,9 @@ namespace {
 constexpr int kMostReaders = 512;
 constexpr MDB_dbi kMostTables = static_cast<MDB_dbi>(Table::count_) + 8;  // slack for later tables
 constexpr std::uint8_t kSequenceVersion = 1;
+// How long a disk may keep an index from being opened again, and how often it is asked.
+constexpr std::chrono::seconds kLongestReopening{30};
+constexpr std::chrono::milliseconds kReopenAgain{200};
 
 Error lmdb_error(int status, std::string_view action) {
   if (status > 0) return system_error(status, action);
@@ -36,7 +41,7 @@ Error lmdb_error(int status, std::string_view action) {
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
       code = Code::corrupt;
-      remedy = "; move the directory 'index' away to start a new one: verified blobs are kept";
+      remedy = "; the next start puts the index aside and begins a new one: verified blobs are kept";
       break;
     default:
       break;
@@ -111,17 +116,46 @@ class MappedReadTxn final : public ReadTxn {
 
 Result<std::unique_ptr<Environment>> Environment::open(const std::string& directory,
                                                        std::uint64_t map_size) {
-  std::unique_ptr<Environment> made(new Environment);
-  if (const int status = mdb_env_create(&made->env_); status != 0)
-    return fail(lmdb_error(status, "making the index"));
-  mdb_env_set_mapsize(made->env_, map_size);
-  mdb_env_set_maxreaders(made->env_, kMostReaders);
-  mdb_env_set_maxdbs(made->env_, kMostTables);
-  // MDB_NORDAHEAD: lookups are random, and the index may be larger than what memory is free.
-  const int status = mdb_env_open(made->env_, directory.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600);
-  if (status != 0) return fail(lmdb_error(status, fmt::format("opening the index {}", directory)));
-  if (auto opened = made->open_tables(); !opened) return fail(opened);
+  std::unique_ptr<Environment> made(new Environment(directory, map_size));
+  if (auto opened = made->open_again(); !opened) return fail(opened);
   return made;
+}
+
+Result<void> Environment::open_again() {
+  if (env_ != nullptr) mdb_env_close(std::exchange(env_, nullptr));
+  if (const int status = mdb_env_create(&env_); status != 0)
+    return fail(lmdb_error(status, "making the index"));
+  mdb_env_set_mapsize(env_, map_size_);
+  mdb_env_set_maxreaders(env_, kMostReaders);
+  mdb_env_set_maxdbs(env_, kMostTables);
+  // MDB_NORDAHEAD: lookups are random, and the index may be larger than what memory is free.
+  const int status = mdb_env_open(env_, directory_.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600);
+  if (status != 0) return fail(lmdb_error(status, fmt::format("opening the index {}", directory_)));
+  return open_tables();
+}
+
+void Environment::reopen_if_failed() {
+  MDB_txn* txn = nullptr;
+  const int status = mdb_txn_begin(env_, nullptr, 0, &txn);
+  if (status == 0) return mdb_txn_abort(txn);
+  if (status != MDB_PANIC) return;
+  auto pool = pool_.lock();
+  pool->reopening = true;
+  while (pool->made != static_cast<int>(pool->idle.size())) pool.wait(all_free_);
+  for (MDB_txn* idle : std::exchange(pool->idle, {})) mdb_txn_abort(idle);
+  pool->made = 0;
+  const auto give_up_at = std::chrono::steady_clock::now() + kLongestReopening;
+  for (auto opened = open_again(); !opened; opened = open_again()) {
+    if (std::chrono::steady_clock::now() > give_up_at) {
+      log(Level::error, "store", "the index cannot be opened again: {}", opened.error().message);
+      std::abort();
+    }
+    std::this_thread::sleep_for(kReopenAgain);
+  }
+  pool->reopening = false;
+  ++pool->opened;
+  log(Level::warn, "store", "the index was opened again after a commit that the disk did not take");
+  reader_free_.notify_all();
 }
 
 Result<void> Environment::open_tables() {
@@ -146,26 +180,37 @@ Environment::~Environment() {
 }
 
 MDB_txn* Environment::take_reader() const {
-  MDB_txn* txn = nullptr;
-  {
+  while (true) {
+    MDB_txn* txn = nullptr;
     auto pool = pool_.lock();
-    while (pool->idle.empty() && pool->made >= kMostReaders) pool.wait(reader_free_);
+    while (pool->reopening || (pool->idle.empty() && pool->made >= kMostReaders))
+      pool.wait(reader_free_);
     if (!pool->idle.empty()) {
       txn = pool->idle.back();
       pool->idle.pop_back();
     } else {
       ++pool->made;
     }
+    const std::uint64_t opened = pool->opened;
+    pool.unlock();
+    const int status =
+        txn != nullptr ? mdb_txn_renew(txn) : mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn);
+    if (status == 0) return txn;
+    if (status != MDB_PANIC) give_up(status);
+    // A commit has just failed, and its thread opens the index again.
+    if (txn != nullptr) mdb_txn_abort(txn);
+    auto waiting = pool_.lock();
+    --waiting->made;
+    all_free_.notify_one();
+    while (waiting->opened == opened) waiting.wait(reader_free_);
   }
-  const int status =
-      txn != nullptr ? mdb_txn_renew(txn) : mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn);
-  if (status != 0) give_up(status);
-  return txn;
 }
 
 void Environment::give_back(MDB_txn* txn) const {
   mdb_txn_reset(txn);
-  pool_.lock()->idle.push_back(txn);
+  auto pool = pool_.lock();
+  pool->idle.push_back(txn);
+  if (pool->reopening) all_free_.notify_one();
   reader_free_.notify_one();
 }
 

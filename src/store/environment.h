@@ -5,7 +5,11 @@
 // threads. All tables are opened before any thread starts. A write transaction aborts unless it is
 // committed.
 //
-// Threads: read() from any; an IndexTxn lives and dies on one thread, one at a time.
+// LMDB serves nobody any more once it could not write a meta page (MDB_PANIC): the environment is then
+// opened again, at its last good commit, while readers wait.
+//
+// Threads: read() from any; an IndexTxn lives and dies on one thread, one at a time, and
+// reopen_if_failed() is that thread's.
 #pragma once
 
 #include <lmdb.h>
@@ -37,6 +41,9 @@ class Environment {
 
   // Runs `body` with a consistent view. Takes no lock that a writer holds.
   void read(const std::function<void(const ReadTxn&)>& body) const;
+  // After a commit that failed. Blocks until every reader has ended, and while the disk does not let the
+  // index be opened.
+  void reopen_if_failed();
 
   MDB_env* raw() const { return env_; }
   MDB_dbi handle(Table table) const { return tables_[static_cast<std::size_t>(table)]; }
@@ -45,17 +52,23 @@ class Environment {
   struct Pool {
     std::vector<MDB_txn*> idle;
     int made = 0;
+    bool reopening = false;
+    std::uint64_t opened = 0;  // times
   };
 
-  Environment() = default;
+  Environment(std::string directory, std::uint64_t map_size)
+      : directory_(std::move(directory)), map_size_(map_size) {}
+  Result<void> open_again();
   Result<void> open_tables();
   MDB_txn* take_reader() const;
   void give_back(MDB_txn* txn) const;
 
+  const std::string directory_;
+  const std::uint64_t map_size_;
   MDB_env* env_ = nullptr;
   std::array<MDB_dbi, static_cast<std::size_t>(Table::count_)> tables_{};
   mutable Guarded<Pool> pool_;
-  mutable std::condition_variable reader_free_;
+  mutable std::condition_variable reader_free_, all_free_;
 };
 
 // The write transaction. The first failing step is kept; later ones do nothing, and commit()

@@ -15,7 +15,7 @@ constexpr std::size_t kMostTogether = 512;
 
 }  // namespace
 
-IndexWriter::IndexWriter(const Environment& environment, std::shared_ptr<UsageCounters> usage,
+IndexWriter::IndexWriter(Environment& environment, std::shared_ptr<UsageCounters> usage,
                          Metrics& metrics)
     : environment_(environment), usage_(std::move(usage)), metrics_(metrics) {
   thread_ = start_store_thread("hffs-index", [this] { run(); });
@@ -67,7 +67,10 @@ void IndexWriter::commit_together(std::vector<Write>& group) {
 Result<void> IndexWriter::commit(std::span<Write> writes) {
   IndexTxn txn(environment_);
   for (Write& write : writes) write.body(txn);
-  if (auto committed = txn.commit(); !committed) return committed;
+  if (auto committed = txn.commit(); !committed) {
+    environment_.reopen_if_failed();
+    return committed;
+  }
   usage_->apply(txn.delta);
   metrics_.add(Metric::blocks_claimed, txn.delta.claimed_blocks);
   return {};

@@ -2,7 +2,8 @@
 //
 // The index thread: the only one with an LMDB write transaction. What waits together shares one
 // durable commit; if that fails, each body is tried alone, so that one that cannot be done (a table
-// grown too large, a bad key) does not take others with it.
+// grown too large, a bad key) does not take others with it. A disk that takes no commit fails those of the
+// moment, and no later one.
 //
 // Threads: write() from any, never blocks. Completions run on the index thread, in the order of the
 // writes, with no lock held.
@@ -28,7 +29,7 @@ class IndexWriter {
  public:
   using Body = std::move_only_function<void(WriteTxn&)>;
 
-  IndexWriter(const Environment& environment, std::shared_ptr<UsageCounters> usage,
+  IndexWriter(Environment& environment, std::shared_ptr<UsageCounters> usage,
               Metrics& metrics);
   ~IndexWriter() { stop(); }
 
@@ -49,7 +50,7 @@ class IndexWriter {
   void commit_together(std::vector<Write>& group);
   Result<void> commit(std::span<Write> writes);
 
-  const Environment& environment_;
+  Environment& environment_;
   const std::shared_ptr<UsageCounters> usage_;
   Metrics& metrics_;
   WorkQueue<Write> queue_;
