@@ -11,6 +11,7 @@
 
 #include "fake_origin.h"
 #include "hffs/catalog.h"
+#include "hffs/pins.h"
 #include "overlay_rows.h"
 #include "v1_content.h"
 #include "wait.h"
@@ -169,6 +170,53 @@ TEST_F(FrozenStore, WhatAUserWroteIsThere) {
   std::ifstream file(fmt::format("{}/{:016x}", *store_->directory("overlay"), rows[0].number));
   EXPECT_EQ(std::string((std::istreambuf_iterator<char>(file)), {}), kOwnText);
   EXPECT_GT(*fs::reserve_numbers(*store_), rows[0].number);
+}
+
+// The tables that came after the archive was made, as docs/STORE_FORMAT.md has them, byte by byte.
+TEST_F(FrozenStore, TablesThatCameLaterAreReadAsTheyAreWritten) {
+  using namespace std::string_literals;
+  const std::string config = "\0\0\0\0\0\0\0\2"s, weights = "\0\0\0\0\0\0\0\4"s;
+  const std::string pin = "models--acme--tiny@" + kCommit, since = "\1\x64\0\0\0\0\0\0\0"s;
+  const auto value = [&](Table table, const std::string& key) {
+    std::string found;
+    store_->read([&](const ReadTxn& txn) { found = txn.get(table, key).value_or("none"); });
+    return found;
+  };
+  ASSERT_TRUE(wait_for<void>([&](Done<void> done) {
+    store_->write(
+        [&](WriteTxn& txn) {
+          txn.put(Table::pins, pin, since);
+          // The eviction of a verified blob, stopped before its file was removed.
+          txn.put(Table::blobs, config,
+                  "\1\0\3\0\0\0"s + static_cast<char>(kConfig.size()) + "\0\0\0\0\0\0\0\x28\0\0\0"s +
+                      kConfigHash + "\0\0\0\0"s);
+          txn.put(Table::evictions, config, "\1\3\0\0\0"s);
+          txn.put(Table::blob_uses, weights, since);
+        },
+        std::move(done));
+  }));
+  open();
+  const std::vector<Pin> pins = Pins(*store_, system_clock()).list();
+  ASSERT_EQ(pins.size(), 1u);
+  EXPECT_EQ(pins[0].repo.layout(), "models--acme--tiny");
+  EXPECT_EQ(pins[0].commit->hex(), kCommit);
+  EXPECT_EQ(pins[0].since.time_since_epoch(), std::chrono::seconds(100));
+  EXPECT_FALSE(files::exists(
+      fmt::format("{}/{:.2}/{}", store_->blob_directory(), kConfigHash, kConfigHash)));
+  EXPECT_EQ(value(Table::evictions, config), "none");
+  EXPECT_EQ(blob(kConfigHash)->identity().incarnation, 3u);
+
+  ASSERT_TRUE(wait_for<void>([&](Done<void> done) {
+    Pins(*store_, system_clock()).add(pins[0].repo, {}, std::move(done));
+  }));
+  EXPECT_EQ(value(Table::pins, "models--acme--tiny").size(), 9u);
+  EXPECT_EQ(value(Table::pins, "models--acme--tiny")[0], '\1');
+  (void)blob(kWeightsHash);
+  open();
+  const std::string used = value(Table::blob_uses, weights);
+  EXPECT_EQ(used.size(), 9u);
+  EXPECT_EQ(used[0], '\1');
+  EXPECT_NE(used, since);
 }
 
 }  // namespace
