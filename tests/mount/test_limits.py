@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import threading
 
 import pytest
 from lab import MIB, Together, eventually
@@ -188,3 +189,37 @@ def test_L1_the_limit_is_told_and_its_words_are_checked(bounded):
     assert "of 16.0 MiB used" in text and "stay free" in text
     bad = mount.hffs("mount", str(mount.box), "--max-size", "many")
     assert bad.code == 2 and "500G" in bad.err
+
+
+def test_L1_eight_readers_of_four_times_the_limit_stay_within_a_block_of_it(make):
+    """The whole time: as `hffs status` has it, and on the disk, where files that a reader still has open count apart."""
+    world = make.world()
+    mount = make.mount(world, "--max-size", str(LIMIT), config="sync_interval = 0.05\n")
+    files = {f"part-{i}.bin": fresh_bytes(MIB + 4_096 * (i % 5)) for i in range(4 * LIMIT // MIB)}
+    repo = world.add(files)
+    over, seen, done = [], [], threading.Event()
+
+    def watch():
+        while not done.is_set():
+            store = mount.status()["store"]
+            seen.append(store["used_bytes"])
+            if store["used_bytes"] > LIMIT:
+                over.append(("status", store["used_bytes"]))
+            # A walk is no snapshot: what moves or goes meanwhile may be counted twice, but not each time.
+            on_disk = min(disk_bytes(mount) for _ in range(3))
+            if on_disk > LIMIT + MIB:
+                over.append(("disk", on_disk))
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+
+    def read(index):
+        order = list(files)
+        random.Random(index).shuffle(order)
+        for path in order:
+            assert mount.file(repo, path).read_bytes() == files[path]
+    Together(8, read).join(100)
+    done.set()
+    watcher.join(20)
+    assert not over, f"{len(over)} of {len(seen)} samples are over {LIMIT}: {over[:5]}"
+    assert len(seen) > 5 and max(seen) > LIMIT // 2
+    assert mount.metric("blobs_evicted") > len(files)
