@@ -74,6 +74,11 @@ Result<std::shared_ptr<Blob>> BlobReader::open_now(NodeId node) {
 
 Result<Opened> BlobReader::open(NodeId node) {
   auto blob = open_now(node);
+  // Sent here from an earlier incarnation, and there is a later one already: the kernel asks no third time.
+  if (!blob && blob.error().code == Code::stale && was_sent_here(node))
+    blob = store_.open_blob(node.blob_number());
+  else if (blob && node != node_of((*blob)->identity()) && !was_sent_here(node))
+    blob = fail(Code::stale, "blob {} is verified now", (*blob)->identity().id.hex());
   if (!blob) {
     if (blob.error().code == Code::stale) {
       std::unique_lock lock(mutex_);
@@ -82,16 +87,14 @@ Result<Opened> BlobReader::open(NodeId node) {
     }
     return fail(std::move(blob.error()).during(catalog_.describe(node)));
   }
-  if (node != node_of((*blob)->identity()) && !was_sent_here(node))
-    return fail(Code::stale, "blob {} is verified now", (*blob)->identity().id.hex());
   const BlobInfo& info = (*blob)->identity();
   const bool whole = info.verified || (*blob)->readable({0, info.size});
   if (options_.offline && !options_.offline_partial && !whole)
     return fail(Code::offline, "{}: not all of it is here, and the daemon is offline",
                 catalog_.describe(node));
   if (!whole) prefetcher_.opened(*blob);
-  // Found wrong a moment ago: the kernel's pages are wrong too.
-  const bool wrong = (*blob)->superseded() && !whole;
+  // Found wrong a moment ago: the kernel's pages are wrong too. Of other incarnations they may be.
+  const bool wrong = ((*blob)->superseded() && !whole) || !is_node_of(info, node);
   std::unique_lock lock(mutex_);
   Open& open = open_[node.value];
   if (!open.blob) open.blob = std::move(*blob);

@@ -106,6 +106,29 @@ TEST_F(ReadingTest, AVerifiedBlobIsANewNodeAndTheOldOneReadsOn) {
   files_->release(old, 0, O_RDONLY);
 }
 
+// The kernel looks a name up again once. If the blob goes between that and the open, the open is served.
+TEST_F(ReadingTest, TwoIncarnationsInAMomentAreNoErrorOfAProgram) {
+  store_->bounds().protect([](const ReadTxn&, const Bounds::Visit&) {});
+  const NodeId filling = opened(kBig);
+  EXPECT_EQ(*read(kAlice, filling), pattern());
+  ASSERT_TRUE(eventually([&] { return incarnations_ == 1; }));
+  files_->release(filling, 0, O_RDONLY);
+  EXPECT_EQ(code(files_->open_file(user(kBob), filling, O_RDONLY)), Code::stale);
+  const NodeId verified = blob(kBig);
+  ASSERT_NE(verified, filling);
+  ASSERT_TRUE(eventually([&] {
+    const auto gone = test::wait_for<Bounds::Outcome>([&](Done<Bounds::Outcome> done) {
+      store_->bounds().evict({.blobs = {verified.blob_number()}}, std::move(done));
+    });
+    return gone && gone->blobs.size() == 1;
+  }));
+  const auto now = files_->open_file(user(kBob), verified, O_RDONLY);
+  ASSERT_TRUE(now) << now.error().message;
+  EXPECT_FALSE(now->keep_cache);
+  EXPECT_EQ(*read(kBob, verified), pattern());
+  files_->release(verified, 0, O_RDONLY);
+}
+
 TEST_F(ReadingTest, WrongBytesAreFetchedAgainForWhoHasTheBlobOpen) {
   std::string wrong = pattern();
   wrong[7] ^= 1;
