@@ -15,9 +15,7 @@
 // with an LMDB write transaction; `verify` hashes in file order as blocks become readable, settles
 // finished blobs and imports; `evict` makes room. Public calls may come from any thread; those that
 // block on the local disk say so; none waits for the network. Completions run on a store thread with
-// no lock held, and must not block.
-//
-// Format: docs/STORE_FORMAT.md.
+// no lock held, and must not block. Format: docs/STORE_FORMAT.md.
 #pragma once
 
 #include <chrono>
@@ -100,6 +98,7 @@ struct BlobInfo {
   std::uint32_t incarnation = 0;
   bool verified = false;
   std::uint64_t bytes_here = 0;  // readable now (claimed ones, for a blob that is not open)
+  bool lost = false;             // told of it: the disk lost bytes of the incarnation before
 };
 
 // A blob that is open or filling: one shared object for each (number, incarnation).
@@ -111,9 +110,9 @@ class Blob {
   // Runs of blocks of `range` that are not readable, in order.
   virtual std::vector<BlockRun> missing(ByteRange range) const = 0;
   // The blob has, or gets in a moment, a new incarnation. Where it was verified this object stays
-  // readable; where its bytes were wrong nothing of it is.
+  // readable; where its bytes were wrong, or lost, nothing of it is.
   virtual bool superseded() const { return false; }
-  // Reads readable bytes (clipped to the blob); blocks on the disk. Code::corrupt if some are not.
+  // Reads readable bytes (clipped to the blob); blocks on the disk. Code::corrupt if some are not here.
   virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) const = 0;
   // Hands whole blocks over: `bytes` starts at `first` and ends at a block's end or the blob's end.
   // Never blocks. Done: the blocks are readable. Code::no_space: nothing was kept on disk, yet
@@ -161,8 +160,8 @@ class Store {
   // Otherwise Code::corrupt, and the file stays. Never blocks.
   virtual void import_file(std::uint64_t number, std::string path, Done<void> done) = 0;
 
-  // Called on a store thread after a blob has a new incarnation: verified, or quarantined because
-  // its bytes were wrong (verified == false). Set once, before use.
+  // Called on a store thread after a blob has a new incarnation: verified, or begun again (its bytes were
+  // wrong, or lost). Set once, before use.
   virtual void on_incarnation(std::function<void(const BlobInfo&)> listener) = 0;
 
   // Waits until everything written so far is durable and claimed. Blocks.
@@ -176,6 +175,7 @@ class Store {
     std::uint64_t free_bytes = 0;       // on the file system
   };
   virtual Usage usage() const = 0;
+  virtual std::vector<std::string> damages() const = 0;  // a line for each index put aside; reads files
   // Where the verified blobs are: HH/HEX below it, each whole, right and never changed.
   virtual std::string blob_directory() const = 0;
   // A directory of the store for another module's files ("overlay"); made if absent.

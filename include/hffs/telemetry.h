@@ -50,6 +50,7 @@ enum class Metric : std::uint8_t {
   blocks_claimed,
   blobs_verified,
   blobs_quarantined,
+  blobs_lost,           // whose file was gone or of another size
   blobs_evicted,
   passthrough_opens,
   overlay_nodes,        // gauge

@@ -21,6 +21,7 @@ constexpr std::array<MetricInfo, static_cast<std::size_t>(Metric::count_)> kMetr
     {"blocks_claimed", "blocks", "blocks made durable and claimed by the index"},
     {"blobs_verified", "blobs", "blobs whose whole content was found right"},
     {"blobs_quarantined", "blobs", "blobs whose content was found wrong"},
+    {"blobs_lost", "blobs", "blobs whose file was gone or too short, to be fetched again"},
     {"blobs_evicted", "blobs", "blobs that went to make room"},
     {"passthrough_opens", "operations", "opens that the kernel serves by itself"},
     {"overlay_nodes", "nodes", "files and directories that clients wrote, now"},

@@ -46,6 +46,9 @@ void print_for_people(const json& status) {
     limits += fmt::format("; {} more in removed files that are still open",
                           bytes_text(count(store, "unlinked_bytes")));
   row("limits", limits);
+  for (const json& damage : store.at("damages")) row("damaged", damage.get<std::string>());
+  if (const auto lost = count(status.at("metrics"), "blobs_lost"); lost != 0)
+    row("lost", fmt::format("{} blobs whose files were gone or too short; they are fetched again", lost));
   row("known", fmt::format("{} repositories, {} commits, {} files", count(catalog, "repos"),
                            count(catalog, "commits"), count(catalog, "files")));
   if (count(catalog, "self_attested") != 0)

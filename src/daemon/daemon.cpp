@@ -216,7 +216,7 @@ Result<void> RunningDaemon::start() {
 
 // On a store thread.
 void RunningDaemon::heard(const BlobInfo& blob) {
-  if (blob.verified) return;
+  if (blob.verified || blob.lost) return;
   log(Level::warn, "daemon",
       "blob {} had wrong bytes and was put aside; it is fetched again as incarnation {}",
       blob.id.hex(), blob.incarnation);

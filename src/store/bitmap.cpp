@@ -89,6 +89,12 @@ std::uint64_t Bitmap::bytes(std::uint64_t blob_size) const {
   return bytes;
 }
 
+Bitmap every_block(std::uint64_t blob_size) {
+  Bitmap all;
+  for (BlockIndex block = 0; block < block_count(blob_size); ++block) all.set(block);
+  return all;
+}
+
 BlockMap::BlockMap(BlockIndex blocks)
     : blocks_(blocks), words_(new std::atomic<std::uint64_t>[words_for(blocks)]()) {}
 

@@ -42,6 +42,9 @@ class Bitmap {
   std::vector<std::uint64_t> words_;
 };
 
+// Those of a blob that is here whole.
+Bitmap every_block(std::uint64_t blob_size);
+
 // The readable blocks of an open blob. A block that is set was written before (release), so whoever
 // sees it set (acquire) may read its bytes. Threads: any may ask; changes are made under the lock
 // of the blob that owns it.

@@ -2,6 +2,7 @@
 #include "blob_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 
@@ -89,9 +90,15 @@ Result<std::size_t> BlobFile::read_file(int fd, std::uint64_t offset,
                                         std::span<std::byte> into) const {
   auto count = context_->disk.pread_some(fd, into, offset);
   if (!count) return fail(std::move(count.error()).during(fmt::format("blob {}", info_.id.hex())));
-  if (*count != into.size())
-    return fail(Code::io, "{} ends before byte {}", path_, offset + into.size());
-  return count;
+  if (*count == into.size()) return count;
+  if (!lost_.exchange(true))
+    context_->verify(std::const_pointer_cast<BlobFile>(shared_from_this()));
+  return fail(Code::corrupt, "{} ends before byte {}", path_, offset + into.size());
+}
+
+bool BlobFile::has_no_name() const {
+  struct stat found {};
+  return file_ && ::fstat(file_.get(), &found) == 0 && found.st_nlink == 0;
 }
 
 Result<void> BlobFile::read_held(BlockIndex block, std::uint64_t offset,
@@ -111,7 +118,7 @@ Result<std::size_t> BlobFile::read(std::uint64_t offset, std::span<std::byte> in
   into = into.first(range.size);
   if (whole()) return read_file(adopted_ ? adopted_.get() : file_.get(), offset, into);
   if (retired())
-    return fail(Code::corrupt, "blob {} had wrong bytes and is fetched again", info_.id.hex());
+    return fail(Code::corrupt, "blob {} is fetched again from its beginning", info_.id.hex());
   const BlockRun run = blocks_of(range);
   if (blocks_.all(run)) return read_file(file_.get(), offset, into);
   for (BlockIndex block = run.first; block < run.end(); ++block) {
@@ -257,12 +264,14 @@ void BlobFile::become_whole(UniqueFd adopted) {
   whole_.store(true, std::memory_order_release);
 }
 
-void BlobFile::retire() {
+bool BlobFile::retire() {
   const std::lock_guard lock(mutex_);
+  if (retired_) return false;
   settling_ = false;
-  give_back(blocks_.snapshot().bytes(info_.size));
+  give_back(whole_ ? info_.size : blocks_.snapshot().bytes(info_.size));
   add_unclaimed(-unclaimed_bytes_.load());
   retired_.store(true, std::memory_order_release);
+  return true;
 }
 
 std::optional<std::uint64_t> BlobFile::retire_to_evict() {

@@ -3,8 +3,8 @@
 // BlobFile: one incarnation of a blob in memory: its file, and which of its blocks are readable.
 //
 // What can happen to a filling one: blocks arrive; it becomes *whole* (every byte is there, right
-// and durable; its row follows at the next commit) or is *retired* (its bytes were wrong; nothing
-// of it is readable any more). A readable block is never written again, so that what was hashed
+// and durable; its row follows at the next commit) or is *retired* (its bytes were wrong, or lost;
+// nothing of it is readable any more). A readable block is never written again, so that what was hashed
 // stays what is read; the one exception is a failed sync, after which the kernel may have dropped
 // what it could not write, and the blocks that no earlier sync made durable are forgotten.
 //
@@ -13,6 +13,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -40,11 +41,19 @@ struct PendingWrite {
   Done<void> done;
 };
 
+// Hears of blobs that the verify thread should look at, while there is one.
+using ToVerify = std::function<void(const std::shared_ptr<BlobFile>&)>;
+
 // What blobs need of their store. Blobs keep it alive; their store may be gone before them.
 struct BlobContext {
   Disk& disk;
   std::shared_ptr<UsageCounters> usage;
   std::shared_ptr<WorkQueue<PendingWrite>> writes;
+  mutable Guarded<ToVerify> to_verify;
+
+  void verify(const std::shared_ptr<BlobFile>& blob) const {
+    if (auto tell = to_verify.lock(); *tell) (*tell)(blob);
+  }
 };
 
 // A block that could not be written and is served from memory for a while.
@@ -78,8 +87,12 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
 
   const std::string& path() const { return path_; }
   BlobInfo now() const;
-  bool whole() const { return whole_.load(std::memory_order_acquire); }
-  bool retired() const { return retired_.load(std::memory_order_acquire); }
+  bool whole() const { return whole_.load(std::memory_order_acquire) && !lost(); }
+  bool retired() const { return retired_.load(std::memory_order_acquire) || lost(); }
+  // A read went beyond the end of its file. The verify thread retires it.
+  bool lost() const { return lost_.load(std::memory_order_acquire); }
+  // Its file has been removed by somebody else.
+  bool has_no_name() const;
   // Whether the index has, or is about to have, a later incarnation.
   bool superseded() const { return retired() || (whole() && !info_.verified); }
   // accept() may add to it.
@@ -112,7 +125,8 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   void cancel_settling(std::uint64_t failed_syncs);
   // Every byte is right and durable, in this file or in `adopted`.
   void become_whole(UniqueFd adopted = {});
-  void retire();
+  // False: it was before.
+  bool retire();
   // Eviction thread. Nothing of it is readable any more, as after retire(), but its bytes are still on
   // the disk: their number. Nullopt, and nothing changes, while a change of its state is under way.
   std::optional<std::uint64_t> retire_to_evict();
@@ -142,6 +156,7 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   BlockMap blocks_;
   std::atomic<bool> whole_{false};
   std::atomic<bool> retired_{false};
+  mutable std::atomic<bool> lost_{false};
   std::atomic<bool> fresh_name_{false};
   std::atomic<std::uint64_t> failed_syncs_{0};
   std::atomic<std::int64_t> unclaimed_bytes_{0};

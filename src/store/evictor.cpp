@@ -195,7 +195,8 @@ Result<void> Evictor::evict_some(std::vector<OpenBlobs::Evicting> batch, Outcome
     if (committed && began[i]) {
       if (remove_file(each)) {
         // What comes back to filling/ is swept.
-        if (each.row.verified) folders.insert(parts_.directory.blobs(each.row.id));
+        if (each.path == parts_.directory.blob(each.row.id))
+          folders.insert(parts_.directory.blobs(each.row.id));
         removed.push_back(each.number);
       }
       outcome.blobs.push_back(each.number);
@@ -227,10 +228,8 @@ Result<void> Evictor::evict_some(std::vector<OpenBlobs::Evicting> batch, Outcome
 
 // False: the file stays until the next start.
 bool Evictor::remove_file(const OpenBlobs::Evicting& each) {
-  const std::string path = each.row.verified ? parts_.directory.blob(each.row.id)
-                                             : parts_.directory.filling(each.number);
   space_.note_removing(each.bytes);
-  auto removed = parts_.disk.remove(path);
+  auto removed = parts_.disk.remove(each.path);
   space_.give_back(each.bytes);
   if (removed) {
     if (each.blob) each.blob->note_unlinked(each.bytes);

@@ -14,28 +14,37 @@ namespace {
 
 constexpr mode_t kFileMode = 0600;
 
-// The size of an open file; nothing that a blob could have if it cannot be told.
-std::uint64_t size_of(const UniqueFd& file) {
-  struct stat found {};
-  if (::fstat(file.get(), &found) != 0 || !S_ISREG(found.st_mode)) return ~std::uint64_t{0};
+// The size of a regular file; nothing that a blob could have if it cannot be told.
+std::uint64_t size_of(int status, const struct stat& found) {
+  if (status != 0 || !S_ISREG(found.st_mode)) return ~std::uint64_t{0};
   return static_cast<std::uint64_t>(found.st_size);
 }
-
-BlobInfo next_incarnation(std::uint64_t number, const BlobRow& row, bool verified) {
-  return {number, row.id, row.size, row.incarnation + 1, verified, verified ? row.size : 0};
+std::uint64_t size_of(const UniqueFd& file) {
+  struct stat found {};
+  return size_of(::fstat(file.get(), &found), found);
 }
+std::uint64_t size_of(const std::string& path) {
+  struct stat found {};
+  return size_of(::lstat(path.c_str(), &found), found);
+}
+
+bool holds_claims(std::uint64_t size, const BlobRow& row) {
+  return size >= std::min(row.claimed.end() * kBlockSize, row.size) && size <= row.size;
+}
+
 
 }  // namespace
 
 OpenBlobs::OpenBlobs(std::shared_ptr<const BlobContext> context, const StateDir& directory,
                      const Environment& environment, IndexWriter& index,
-                     IncarnationListener& listener, std::shared_ptr<Leases> leases)
+                     IncarnationListener& listener, std::shared_ptr<Leases> leases, Metrics& metrics)
     : context_(std::move(context)),
       directory_(directory),
       environment_(environment),
       index_(index),
       listener_(listener),
-      leases_(std::move(leases)) {}
+      leases_(std::move(leases)),
+      metrics_(metrics) {}
 
 std::optional<BlobRow> OpenBlobs::load_row(std::uint64_t number) const {
   std::optional<BlobRow> row;
@@ -96,7 +105,11 @@ Result<std::shared_ptr<BlobFile>> OpenBlobs::open_one(std::uint64_t number) {
                      if (result && tell) listener.tell(info);
                    });
     }
-    opened = leases_->add(std::move(made->blob));
+    const auto blob = std::move(made->blob);
+    opened = leases_->add(blob);
+    // Found whole under its own name, and not called verified.
+    if (!blob->identity().verified && blob->path() == directory_.blob(row->id))
+      context_->verify(blob);
   }
   if (healed.valid() && !index_.on_own_thread()) healed.wait();
   return opened;
@@ -106,14 +119,16 @@ std::optional<OpenBlobs::Evicting> OpenBlobs::begin_evicting(std::uint64_t numbe
   const std::lock_guard no_opener(opening_[number % opening_.size()]);
   auto row = load_row(number);
   if (!row || !leases_->begin_evicting(number)) return std::nullopt;
-  Evicting evicting{number, std::move(*row), nullptr, 0};
+  Evicting evicting{number, std::move(*row), {}, nullptr, 0};
   evicting.bytes = evicting.row.bytes_here();
+  evicting.path = is_placed(evicting.row) ? directory_.blob(evicting.row.id) : directory_.filling(number);
   auto blob = leases_->find(number);
   // One of an earlier incarnation has had its end.
   if (blob && blob->identity().incarnation == evicting.row.incarnation) {
     const auto bytes = blob->retire_to_evict();
     evicting.bytes = bytes.value_or(0);
     if (bytes && *bytes == 0) leases_->forget(*blob);
+    evicting.path = blob->path();
     evicting.blob = std::move(blob);
   }
   if (evicting.bytes != 0) return evicting;
@@ -137,9 +152,10 @@ Result<OpenBlobs::Opened> OpenBlobs::open_verified(std::uint64_t number, const B
   if (!file && file.error().code != Code::not_found) return fail(file);
   log(Level::error, "store", "verified blob {} {}; it is fetched again", row.id.hex(),
       file ? "has the wrong size on disk" : "is gone from the disk");
+  metrics_.add(Metric::blobs_lost);
   if (auto removed = context_->disk.remove(path); !removed) return fail(removed);
-  auto blob = BlobFile::filling(context_, next_incarnation(number, row, false),
-                                directory_.filling(number), {}, {});
+  BlobInfo next{number, row.id, row.size, row.incarnation + 1, false, 0, true};
+  auto blob = BlobFile::filling(context_, std::move(next), directory_.filling(number), {}, {});
   return Opened{std::move(blob),
                 [number, incarnation = row.incarnation](WriteTxn& txn) {
                   begin_incarnation(txn, number, incarnation, false);
@@ -147,17 +163,33 @@ Result<OpenBlobs::Opened> OpenBlobs::open_verified(std::uint64_t number, const B
                 true, -static_cast<std::int64_t>(row.size)};
 }
 
+// Whether its whole file is in blobs/, though the row may not call it verified.
+bool OpenBlobs::is_placed(const BlobRow& row) const {
+  return row.verified || (row.claimed.count() == block_count(row.size) &&
+                          size_of(directory_.blob(row.id)) == row.size);
+}
+
+// It was whole and right when it got its name. It counts as verified when it has been hashed again.
 OpenBlobs::Opened OpenBlobs::take_over(std::uint64_t number, const BlobRow& row, UniqueFd file) {
-  log(Level::info, "store", "blob {} was verified before the last stop", row.id.hex());
   if (auto removed = context_->disk.remove(directory_.filling(number)); !removed)
     log(Level::warn, "store", "a leftover file stays: {}", removed.error().message);
-  auto blob = BlobFile::verified(context_, next_incarnation(number, row, true),
-                                 directory_.blob(row.id), std::move(file));
+  const Bitmap all = every_block(row.size);
+  auto blob = BlobFile::filling(context_, to_info(number, row), directory_.blob(row.id),
+                                std::move(file), all);
+  if (row.claimed == all) return {std::move(blob), {}};
   return {std::move(blob),
-          [number, incarnation = row.incarnation](WriteTxn& txn) {
-            begin_incarnation(txn, number, incarnation, true);
+          [number, incarnation = row.incarnation, all](WriteTxn& txn) {
+            claim_blocks(txn, number, incarnation, all);
           },
-          true, static_cast<std::int64_t>(row.size - row.bytes_here())};
+          false, static_cast<std::int64_t>(row.size - row.bytes_here())};
+}
+
+bool OpenBlobs::is_damaged(std::uint64_t number) const {
+  if (leases_->find(number)) return false;
+  const auto row = load_row(number);
+  if (!row || row->bytes_here() == 0) return false;
+  if (is_placed(*row)) return size_of(directory_.blob(row->id)) != row->size;
+  return !holds_claims(size_of(directory_.filling(number)), *row);
 }
 
 Result<OpenBlobs::Opened> OpenBlobs::open_filling(std::uint64_t number, const BlobRow& row) {
@@ -172,14 +204,14 @@ Result<OpenBlobs::Opened> OpenBlobs::open_filling(std::uint64_t number, const Bl
     if (!found && found.error().code != Code::not_found) return fail(found);
     if (found) file = std::move(*found);
   }
-  const std::uint64_t needed = std::min(row.claimed.end() * kBlockSize, row.size);
-  if (row.claimed.empty() || (file && size_of(file) >= needed && size_of(file) <= row.size)) {
+  if (row.claimed.empty() || (file && holds_claims(size_of(file), row))) {
     auto blob =
         BlobFile::filling(context_, to_info(number, row), path, std::move(file), row.claimed);
     return Opened{std::move(blob), {}};
   }
   log(Level::error, "store", "{} bytes of blob {} are gone from the disk; they are fetched again",
       row.bytes_here(), row.id.hex());
+  metrics_.add(Metric::blobs_lost);
   auto blob = BlobFile::filling(context_, to_info(number, row), path, {}, {});
   return Opened{std::move(blob),
                 [number, incarnation = row.incarnation](WriteTxn& txn) {

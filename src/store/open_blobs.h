@@ -2,7 +2,7 @@
 //
 // OpenBlobs: from a blob's number to the one shared object that stands for it now, opening its file
 // when nobody has it. Damage that opening finds is healed here: what the disk does not have is no
-// longer claimed, and a verified file that no commit knows of is taken over.
+// longer claimed, and a whole file that no commit calls verified is handed to the verify thread.
 //
 // Threads: any. open() blocks on the disk, and on the index thread unless it runs there.
 #pragma once
@@ -45,10 +45,12 @@ class OpenBlobs {
  public:
   OpenBlobs(std::shared_ptr<const BlobContext> context, const StateDir& directory,
             const Environment& environment, IndexWriter& index, IncarnationListener& listener,
-            std::shared_ptr<Leases> leases);
+            std::shared_ptr<Leases> leases, Metrics& metrics);
 
   // A lease. Waits while the blob is being evicted.
   Result<std::shared_ptr<BlobFile>> open(std::uint64_t number);
+  // Whether opening it would find its file damaged. Cheap: a look into the index and one at the file.
+  bool is_damaged(std::uint64_t number) const;
   // What is known without opening anything.
   std::optional<BlobInfo> find(std::uint64_t number) const;
   // The next open finds the row's new incarnation.
@@ -58,6 +60,7 @@ class OpenBlobs {
   struct Evicting {
     std::uint64_t number = 0;
     BlobRow row;
+    std::string path;                // of its file
     std::shared_ptr<BlobFile> blob;  // retired; none if there was no object
     std::uint64_t bytes = 0;         // on the disk
   };
@@ -78,6 +81,7 @@ class OpenBlobs {
   Result<Opened> open_verified(std::uint64_t number, const BlobRow& row);
   Result<Opened> open_filling(std::uint64_t number, const BlobRow& row);
   Opened take_over(std::uint64_t number, const BlobRow& row, UniqueFd file);
+  bool is_placed(const BlobRow& row) const;
 
   const std::shared_ptr<const BlobContext> context_;
   const StateDir& directory_;
@@ -85,6 +89,7 @@ class OpenBlobs {
   IndexWriter& index_;
   IncarnationListener& listener_;
   const std::shared_ptr<Leases> leases_;
+  Metrics& metrics_;
   // One opener, or evictor, of a number at a time, without a lock around all of them.
   std::array<std::mutex, 16> opening_;
 };

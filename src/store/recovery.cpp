@@ -2,6 +2,7 @@
 #include "recovery.h"
 
 #include <dirent.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,9 +30,12 @@ void read_rows(const ReadTxn& txn, Recovered& found) {
     ++found.totals.blobs;
     found.totals.verified_blobs += row->verified ? 1 : 0;
     found.totals.bytes += static_cast<std::int64_t>(row->bytes_here());
-    if (row->verified || row->claimed.empty()) return true;
-    found.claiming.insert(number);
-    if (row->claimed.count() == block_count(row->size)) found.unverified.push_back(number);
+    const bool filling = !row->verified && !row->claimed.empty();
+    if (filling) found.claiming.insert(number);
+    if (filling && row->claimed.count() == block_count(row->size))
+      found.unverified.push_back(number);
+    else if (row->bytes_here() > 0)
+      found.held.push_back(number);
     return true;
   });
 }
@@ -62,15 +66,18 @@ Result<void> sweep_filling(const StateDir& directory, Disk& disk, Recovered& fou
 
 struct Left {
   std::uint64_t number = 0;
-  std::optional<BlobId> id;  // of which a verified file may be left
+  std::optional<BlobId> id;  // of which a whole file may be left
+  std::uint64_t size = 0;
 };
 
 std::vector<Left> find_evictions(const ReadTxn& txn) {
   std::vector<Left> all;
   txn.scan(Table::evictions, {}, {}, [&](std::string_view key, std::string_view value) {
-    Left left{Reader(key).key_u64(), std::nullopt};
-    if (const auto row = load_blob_row(txn, left.number); row && is_left_by_eviction(*row, value))
+    Left left{Reader(key).key_u64(), std::nullopt, 0};
+    if (const auto row = load_blob_row(txn, left.number); row && is_left_by_eviction(*row, value)) {
       left.id = row->id;
+      left.size = row->size;
+    }
     all.push_back(std::move(left));
     return true;
   });
@@ -79,12 +86,17 @@ std::vector<Left> find_evictions(const ReadTxn& txn) {
 
 // Their blobs hold nothing any more, so nobody would count these bytes. What fails is tried again at
 // the next start. Files in filling/ are swept like all that nobody claims.
-void finish_evictions(const Environment& environment, const StateDir& directory, Disk& disk,
+void finish_evictions(Environment& environment, const StateDir& directory, Disk& disk,
                       const std::vector<Left>& all, Recovered& found) {
   Result<void> done;
   for (const Left& left : all) {
     if (!left.id || !done) continue;
-    done = disk.remove(directory.blob(*left.id));
+    const std::string path = directory.blob(*left.id);
+    struct stat file {};
+    // One of another size belongs to another number, which has the right one.
+    const bool present = ::lstat(path.c_str(), &file) == 0;
+    if (present && static_cast<std::uint64_t>(file.st_size) != left.size) continue;
+    done = disk.remove(path);
     // A folder that was never made has nothing to lose.
     if (const auto& folder = directory.blobs(*left.id); done && ::access(folder.c_str(), F_OK) == 0)
       done = disk.sync_directory(folder);
@@ -94,13 +106,14 @@ void finish_evictions(const Environment& environment, const StateDir& directory,
     IndexTxn txn(environment);
     for (const Left& left : all) end_eviction(txn, left.number);
     done = txn.commit();
+    if (!done) environment.reopen_if_failed();
   }
   if (!done) log(Level::warn, "store", "files of evicted blobs stay: {}", done.error().message);
 }
 
 }  // namespace
 
-Result<Recovered> recover(const Environment& environment, const StateDir& directory, Disk& disk) {
+Result<Recovered> recover(Environment& environment, const StateDir& directory, Disk& disk) {
   Recovered found;
   std::vector<Left> evictions;
   environment.read([&](const ReadTxn& txn) {

@@ -36,7 +36,7 @@ Result<void> Settler::place(const BlobInfo& info, const std::string& from) {
 }
 
 void Settler::add(std::shared_ptr<BlobFile> blob, Done<void> done) {
-  put({std::move(blob), true, std::move(done)});
+  put({std::move(blob), Verdict::right, std::move(done)});
 }
 
 void Settler::put(Change change) {
@@ -48,9 +48,19 @@ void Settler::quarantine(std::shared_ptr<BlobFile> blob) {
   const BlobInfo& info = blob->identity();
   log(Level::error, "store", "the {} bytes of blob {} do not have that hash: quarantined",
       info.size, info.id.hex());
-  blob->retire();
+  begin_again(std::move(blob), Verdict::wrong);
+}
+
+void Settler::give_up(std::shared_ptr<BlobFile> blob) {
+  log(Level::error, "store", "the file of blob {} is gone or too short; it is fetched again",
+      blob->identity().id.hex());
+  begin_again(std::move(blob), Verdict::lost);
+}
+
+void Settler::begin_again(std::shared_ptr<BlobFile> blob, Verdict verdict) {
+  if (!blob->retire()) return;
   keep_or_remove_wrong(*blob);
-  put({std::move(blob), false, {}});
+  put({std::move(blob), verdict, {}});
 }
 
 // If the file can be neither moved nor removed, the next incarnation writes over it: nothing of it
@@ -107,8 +117,10 @@ void Settler::commit() {
   for (Change& change : std::exchange(batch_, {})) {
     const BlobInfo& info = change.blob->identity();
     parts_.index.write(
-        [number = info.number, incarnation = info.incarnation, verified = change.verified](
-            WriteTxn& txn) { begin_incarnation(txn, number, incarnation, verified); },
+        [number = info.number, incarnation = info.incarnation,
+         right = change.verdict == Verdict::right](WriteTxn& txn) {
+          begin_incarnation(txn, number, incarnation, right);
+        },
         [this, change = std::move(change)](Result<void> committed) mutable {
           finish(std::move(change), std::move(committed));
         });
@@ -124,11 +136,22 @@ void Settler::finish(Change change, Result<void> committed) {
   }
   parts_.blobs.close(*change.blob);
   parts_.syncer.forget(*change.blob);
-  parts_.metrics.add(change.verified ? Metric::blobs_verified : Metric::blobs_quarantined);
+  switch (change.verdict) {
+    case Verdict::right:
+      parts_.metrics.add(Metric::blobs_verified);
+      break;
+    case Verdict::wrong:
+      parts_.metrics.add(Metric::blobs_quarantined);
+      break;
+    case Verdict::lost:
+      parts_.metrics.add(Metric::blobs_lost);
+      break;
+  }
   BlobInfo next = change.blob->identity();
   ++next.incarnation;
-  next.verified = change.verified;
-  next.bytes_here = change.verified ? next.size : 0;
+  next.verified = change.verdict == Verdict::right;
+  next.bytes_here = next.verified ? next.size : 0;
+  next.lost = change.verdict == Verdict::lost;
   change.blob.reset();
   if (change.done) change.done({});
   parts_.listener.tell(next);

@@ -45,8 +45,9 @@ class Settler {
   Result<void> place(const BlobInfo& info, const std::string& from);
   // The blob is whole, its file in place: its next incarnation is verified. `done` may be empty.
   void add(std::shared_ptr<BlobFile> blob, Done<void> done);
-  // The blob's bytes are wrong: its next incarnation begins empty.
+  // The blob's bytes are wrong, or lost: its next incarnation begins empty.
   void quarantine(std::shared_ptr<BlobFile> blob);
+  void give_up(std::shared_ptr<BlobFile> blob);
   // Hands what was added, and what failed before, to the index.
   void commit();
 
@@ -58,9 +59,10 @@ class Settler {
   void abandon(const Error& why);
 
  private:
+  enum class Verdict : std::uint8_t { right, wrong, lost };
   struct Change {
     std::shared_ptr<BlobFile> blob;
-    bool verified = false;
+    Verdict verdict = Verdict::wrong;
     Done<void> done;
   };
   struct Failed {
@@ -69,6 +71,7 @@ class Settler {
   };
 
   void put(Change change);
+  void begin_again(std::shared_ptr<BlobFile> blob, Verdict verdict);
   void finish(Change change, Result<void> committed);
   void keep_or_remove_wrong(const BlobFile& blob);
   void trim_quarantine();

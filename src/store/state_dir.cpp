@@ -222,7 +222,8 @@ Result<std::string> StateDir::for_others(std::string_view name) const {
   const bool plain =
       !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyz") == name.npos;
   std::string path = fmt::format("{}/{}", root_, name);
-  if (!plain || path == index() || path == filling() || path == blobs() || path == quarantine())
+  if (!plain || path == index() || path == filling() || path == blobs() || path == quarantine() ||
+      path == damaged())
     return fail(Code::invalid, "'{}' cannot be a directory of another module", name);
   return path;
 }

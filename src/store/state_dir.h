@@ -27,6 +27,7 @@ class StateDir {
   std::string blobs(const BlobId& id) const;  // the directory that blob(id) is in
   std::string blob(const BlobId& id) const;
   std::string quarantine() const { return root_ + "/quarantine"; }
+  std::string damaged() const { return root_ + "/damaged"; }
   std::string quarantine(const BlobId& id, std::uint64_t number, std::uint32_t incarnation) const;
   // A directory beside these: lowercase letters, and none of their names, else Code::invalid.
   Result<std::string> for_others(std::string_view name) const;

@@ -9,6 +9,7 @@
 #include "evictor.h"
 #include "index_writer.h"
 #include "leases.h"
+#include "lost_index.h"
 #include "open_blobs.h"
 #include "recency.h"
 #include "recovery.h"
@@ -63,6 +64,7 @@ class DiskStore final : public Store {
   Result<void> flush() override;
   Bounds& bounds() override { return evictor_; }
   Usage usage() const override;
+  std::vector<std::string> damages() const override { return hffs::damages(directory_); }
   std::string blob_directory() const override;
   Result<std::string> directory(std::string_view name) override;
 
@@ -92,25 +94,28 @@ DiskStore::DiskStore(const StoreOptions& options, StateDir directory,
       environment_(std::move(environment)),
       usage_(counters_from(recovered.totals)),
       context_(std::make_shared<const BlobContext>(
-          BlobContext{disk, usage_, std::make_shared<WorkQueue<PendingWrite>>()})),
+          disk, usage_, std::make_shared<WorkQueue<PendingWrite>>())),
       recency_(std::make_shared<Recency>(clock, recovered.last_open)),
       leases_(std::make_shared<Leases>(recency_)),
       index_(*environment_, usage_, metrics),
-      blobs_(context_, directory_, *environment_, index_, listener_, leases_),
+      blobs_(context_, directory_, *environment_, index_, listener_, leases_, metrics),
       names_(disk),
       syncer_({options.sync_interval, options.sync_bytes, directory_.filling()}, names_, index_),
       evictor_({disk, directory_, *environment_, index_, blobs_, *leases_, *recency_, syncer_,
                 metrics, kRecencyInterval},
                options.limits, usage_),
-      verifier_({options.sync_interval, std::move(recovered.unverified)},
+      verifier_({options.sync_interval, std::move(recovered.unverified), std::move(recovered.held)},
                 {disk, directory_, names_, index_, blobs_, syncer_, listener_, metrics}, evictor_),
       writer_(options.sync_interval, context_->writes, evictor_, metrics,
               [this](const std::shared_ptr<BlobFile>& blob, std::uint64_t bytes) {
                 syncer_.note(blob, bytes);
                 verifier_.note(blob);
-              }) {}
+              }) {
+  *context_->to_verify.lock() = [this](const auto& blob) { verifier_.note(blob); };
+}
 
 DiskStore::~DiskStore() {
+  *context_->to_verify.lock() = {};
   writer_.stop();
   verifier_.stop();
   evictor_.stop();
@@ -118,6 +123,7 @@ DiskStore::~DiskStore() {
   syncer_.stop();
   index_.stop();
   verifier_.abandon({Code::cancelled, "the store is being closed", {}});
+  note_clean_stop(directory_, disk_);
 }
 
 Result<std::shared_ptr<Blob>> DiskStore::open_blob(std::uint64_t number) {
@@ -171,10 +177,15 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options, Disk& disk, con
   const Instant begun = clock.now();
   auto directory = StateDir::open(options.state_dir, disk);
   if (!directory) return fail(directory);
+  const auto lost = look_at_index(*directory, disk);
+  if (!lost) return fail(Error(lost.error()));
+  note_in_use(*directory, disk);
   auto environment = Environment::open(directory->index(), options.map_size);
   if (!environment) return fail(environment);
   // LMDB syncs what it writes, but not the name of a file that it has made.
   if (auto synced = disk.sync_directory(directory->index()); !synced) return fail(synced);
+  if (auto rebuilt = rebuild_index(*directory, disk, **environment, *lost); !rebuilt)
+    return fail(rebuilt);
   auto recovered = recover(**environment, *directory, disk);
   if (!recovered) return fail(recovered);
   log(Level::debug, "store", "opened {} in {} ms: blobs={} bytes={} unverified={} swept={}",

@@ -18,6 +18,8 @@ namespace {
 // one.
 constexpr std::uint64_t kBytesPerTurn = std::uint64_t{64} << 20;
 constexpr int kNice = 10;
+// A look at a file costs microseconds, or a seek.
+constexpr std::size_t kFilesPerTurn = 64;
 
 }  // namespace
 
@@ -27,8 +29,9 @@ Verifier::Verifier(Options options, Settler::Parts parts, Evictor& evictor)
       evictor_(evictor),
       settler_(parts),
       buffer_(kBlockSize) {
-  for (const std::uint64_t number : options.unverified)
-    jobs_.push_back({nullptr, nullptr, number, {}});
+  if (!options.held.empty()) jobs_.push_back({.look_at = std::move(options.held)});
+  if (!options.unverified.empty())
+    jobs_.push_back({.unverified = std::move(options.unverified)});
   thread_ = start_store_thread("hffs-verify", [this] {
     // Where processors are short the readers come first: hashing what has come can wait.
     ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);
@@ -45,14 +48,14 @@ bool Verifier::push(Job job) {
 }
 
 void Verifier::note(const std::shared_ptr<BlobFile>& blob) {
-  if (!blob->queued_to_verify.exchange(true)) push({blob, nullptr, 0, {}});
+  if (!blob->queued_to_verify.exchange(true)) push({.blob = blob});
 }
 
 void Verifier::import_file(std::uint64_t number, std::string path, Done<void> done) {
   {
     const std::lock_guard lock(mutex_);
     if (!stopping_) {
-      jobs_.push_back({nullptr, std::make_unique<Import>(), 0, {}});
+      jobs_.push_back({.import = std::make_unique<Import>()});
       Import& import = *jobs_.back().import;
       import.number = number;
       import.path = std::move(path);
@@ -66,7 +69,7 @@ void Verifier::import_file(std::uint64_t number, std::string path, Done<void> do
 
 Result<void> Verifier::drain() {
   std::promise<Result<void>> reached;
-  if (!push({nullptr, nullptr, 0, [&](Result<void> r) { reached.set_value(std::move(r)); }}))
+  if (!push({.marker = [&](Result<void> r) { reached.set_value(std::move(r)); }}))
     return fail(Code::cancelled, "the store is being closed");
   return reached.get_future().get();
 }
@@ -124,16 +127,34 @@ void Verifier::perform(Job job) {
     return stuck ? job.marker(fail(*stuck)) : job.marker({});
   }
   if (job.import) return advance_import(std::move(job.import));
-  if (job.unverified != 0) {
-    auto opened = parts_.blobs.open(job.unverified);
-    if (!opened)
-      log(Level::warn, "store", "blob {} stays unverified: {}", job.unverified,
-          opened.error().message);
-    else
-      advance(*opened);  // at once, so that one file is open at a time
-    return;
-  }
+  if (!job.look_at.empty()) return look_at(std::move(job));
+  if (!job.blob) return go_through(std::move(job));
   advance(job.blob);
+}
+
+// Takes turns with all others, so that what has just come does not wait for what was here.
+void Verifier::go_through(Job job) {
+  const auto& now = job.current;
+  const bool busy = now && now->hashing && now->blocks().full() && !now->superseded();
+  if (!busy) {
+    if (job.unverified.empty()) return;
+    auto opened = parts_.blobs.open(job.unverified.back());
+    if (opened)
+      advance(job.current = std::move(*opened));
+    else
+      log(Level::warn, "store", "blob {} stays unverified: {}", job.unverified.back(),
+          opened.error().message);
+    job.unverified.pop_back();
+  }
+  push(std::move(job));
+}
+
+// Opening a damaged one heals it.
+void Verifier::look_at(Job job) {
+  auto& numbers = job.look_at;
+  for (std::size_t i = 0; i < kFilesPerTurn && !numbers.empty(); ++i, numbers.pop_back())
+    if (parts_.blobs.is_damaged(numbers.back())) (void)parts_.blobs.open(numbers.back());
+  if (!numbers.empty()) push(std::move(job));
 }
 
 template <class Have, class Read>
@@ -155,6 +176,7 @@ Result<void> Verifier::hash_on(Hashing& hashing, std::uint64_t size, Have have, 
 void Verifier::advance(const std::shared_ptr<BlobFile>& blob) {
   blob->queued_to_verify.exchange(false);
   const BlobInfo& info = blob->identity();
+  if (blob->lost()) return settler_.give_up(blob);
   if (blob->superseded() || info.verified || info.size == 0) return;
   // What was here before would have to come from the disk; that can wait until it is all there.
   if (blob->resumed() && !blob->blocks().full()) return;
@@ -173,6 +195,7 @@ void Verifier::advance(const std::shared_ptr<BlobFile>& blob) {
   };
   if (auto hashed = hash_on(hashing, info.size, have, read); !hashed) {
     blob->hashing.reset();
+    if (blob->superseded()) return;  // retired while it was read
     return try_again_later(blob, hashed.error());
   }
   if (hashing.position == info.size) return finish(blob);
@@ -206,6 +229,7 @@ void Verifier::finish(const std::shared_ptr<BlobFile>& blob) {
   else
     placed = settler_.place(info, blob->path());
   blob->hashing.reset();
+  if (!placed && blob->has_no_name()) return settler_.give_up(blob);
   if (!placed) {
     blob->cancel_settling(failed_syncs);
     return try_again_later(blob, placed.error());
@@ -258,7 +282,7 @@ void Verifier::advance_import(std::unique_ptr<Import> import) {
   {
     const std::lock_guard lock(mutex_);
     if (!stopping_) {
-      jobs_.push_back({nullptr, std::move(import), 0, {}});
+      jobs_.push_back({.import = std::move(import)});
       return;
     }
   }

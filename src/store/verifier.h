@@ -2,7 +2,8 @@
 //
 // The verify thread: hashes filling blobs in file order as their blocks become readable, gives the
 // verdict when the last one is there, and imports files that claim to be a blob. Blobs take turns,
-// so that a small one does not wait for a large one.
+// so that a small one does not wait for a large one. After opening it looks whether the files that the
+// index speaks of are there, so that what is missing is known before somebody asks for it.
 //
 // Threads: any may call; drain() and stop() block.
 #pragma once
@@ -31,6 +32,7 @@ class Verifier {
     std::chrono::milliseconds try_again;  // a full disk or a failing sync is asked again this often
     std::vector<std::uint64_t>
         unverified;  // blobs whose blocks were all claimed before the opening
+    std::vector<std::uint64_t> held;  // all others with bytes: whether their files are there
   };
   Verifier(Options options, Settler::Parts parts, Evictor& evictor);
   ~Verifier() { stop(); }
@@ -59,8 +61,10 @@ class Verifier {
   struct Job {
     std::shared_ptr<BlobFile> blob;
     std::unique_ptr<Import> import;
-    std::uint64_t unverified = 0;
     Done<void> marker;
+    std::vector<std::uint64_t> unverified;  // one after the other: one file is open at a time
+    std::shared_ptr<BlobFile> current;      // of these
+    std::vector<std::uint64_t> look_at;
   };
 
   void run();
@@ -68,6 +72,8 @@ class Verifier {
   void try_again();
   Result<std::shared_ptr<BlobFile>> open_to_import_into(std::uint64_t number);
   void perform(Job job);
+  void look_at(Job job);
+  void go_through(Job job);
   bool push(Job job);
   // What is left of it waits for its next turn.
   void advance(const std::shared_ptr<BlobFile>& blob);

@@ -235,22 +235,6 @@ TEST_F(CrashTest, ANewerFormatIsRefusedAndLeftAlone) {
   EXPECT_EQ(*read_all(*blob(add(bytes))), bytes);
 }
 
-TEST_F(CrashTest, ADamagedIndexSaysWhatToDo) {
-  open();
-  const Bytes bytes = content(1, 100);
-  fill_and_verify(add(bytes), bytes);
-  close();
-  write_file(root() + "/index/data.mdb", content(3, 40'960));
-  const auto opened = try_open();
-  ASSERT_FALSE(opened);
-  EXPECT_EQ(opened.error().code, Code::corrupt);
-  EXPECT_NE(opened.error().message.find("move the directory 'index' away"), std::string::npos)
-      << opened.error().message;
-  fs::rename(root() + "/index", root() + "/index.damaged");
-  open();
-  EXPECT_EQ(*read_all(*blob(add(bytes))), bytes);
-}
-
 TEST_F(CrashTest, ANetworkFileSystemIsRefused) {
   for (const auto& [magic, name] :
        {std::pair{0x6969u, "NFS"}, {0x65735546u, "FUSE"}, {0xff534d42u, "CIFS"}}) {

@@ -19,6 +19,7 @@ class FaultTest : public StoreTest {
     options_.sync_interval = std::chrono::milliseconds(5);
     disk_ = &faulty_;
   }
+  ~FaultTest() override { close(); }  // while there still is a disk
   // The `nth` (from 0) call of kind `op` from now on fails.
   void fail_once(Op op, int nth, Code code) {
     const std::lock_guard lock(mutex_);
