@@ -9,8 +9,10 @@
 #include <set>
 #include <tuple>
 
+#include "environment.h"
 #include "hffs/record.h"
 #include "recording_disk.h"
+#include "state_dir.h"
 #include "store_fixture.h"
 
 namespace hffs::test {
@@ -42,11 +44,19 @@ class PowerLossTest : public StoreTest {
           return true;
         });
     });
-    moment.least = recording_.survives(false);
+    moment.least = recording_.survives(RecordingDisk::Luck::least);
     check_claims(moment);
     ++checked_;
+    if (replay_each_) {
+      // One way of losing power after the other, here and now: so many images would not fit in memory.
+      if (checked_ % 3 != 0) return;
+      const auto luck = static_cast<RecordingDisk::Luck>(checked_ / 3 % 3);
+      replay(moment, recording_.survives(luck));
+      ++replayed_;
+      return;
+    }
     if (!moments_.empty() && moments_.back().rows == moment.rows && checked_ % 7 != 0) return;
-    moment.most = recording_.survives(true);
+    moment.most = recording_.survives(RecordingDisk::Luck::most);
     if (moments_.size() < 150) moments_.push_back(std::move(moment));
   }
 
@@ -88,21 +98,21 @@ class PowerLossTest : public StoreTest {
     options.state_dir = elsewhere.path();
     options.sync_interval = std::chrono::milliseconds(50);
     Metrics metrics;
+    const std::string index = elsewhere.path() + "/hffs-v1/index";
+    fs::create_directories(index);
     {
-      auto store = Store::open(options, system_disk(), system_clock(), metrics);
-      ASSERT_TRUE(store);
-      ASSERT_TRUE(wait_for<void>([&](Done<void> done) {
-        (*store)->write(
-            [&](WriteTxn& txn) {
-              for (const auto& [table, key, value] : moment.rows) txn.put(table, key, value);
-            },
-            std::move(done));
-      }));
+      auto environment = Environment::open(index, options.map_size);
+      ASSERT_TRUE(environment);
+      IndexTxn txn(**environment);
+      for (const auto& [table, key, value] : moment.rows) txn.put(table, key, value);
+      ASSERT_TRUE(txn.commit());
     }
+    const std::string format = format_text();
+    write_file(elsewhere.path() + "/hffs-v1/FORMAT", std::as_bytes(std::span(format)));
     for (const auto& [path, bytes] : image.files) {
       if (!path.starts_with(root() + "/")) continue;
       const std::string to = elsewhere.path() + "/hffs-v1" + path.substr(root().size());
-      if (to.ends_with("/FORMAT") || to.ends_with("/FORMAT.new")) continue;
+      if (to.find("/FORMAT") != to.npos || to.find("/index/") != to.npos) continue;
       fs::create_directories(fs::path(to).parent_path());
       write_file(to, bytes);
     }
@@ -134,6 +144,7 @@ class PowerLossTest : public StoreTest {
 
   // What lies on the disk is counted: an eviction that was cut short has been brought to its end.
   void check_files(Store& store) {
+    ASSERT_TRUE(store.flush());  // what opening found is counted when the index has it
     const fs::path blobs = store.blob_directory();
     std::uint64_t bytes = 0;
     for (const auto& each : fs::recursive_directory_iterator(blobs))
@@ -155,6 +166,8 @@ class PowerLossTest : public StoreTest {
   std::set<std::string> quarantined_;
   std::vector<Moment> moments_;
   std::size_t checked_ = 0, claims_ = 0;
+  std::size_t replayed_ = 0;
+  bool replay_each_ = false;
 };
 
 TEST_F(PowerLossTest, WhatIsClaimedSurvives) {
@@ -256,6 +269,66 @@ TEST_F(PowerLossTest, WhatIsEvictedGoesForGoodAndTakesNothingWithIt) {
     ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].most));
   }
   RecordProperty("moments", static_cast<int>(moments_.size()));
+}
+
+// Filling, wrong bytes, imports, evictions by the limit and by order, all at once: at each call what is claimed
+// must survive, and before every third one power is lost.
+TEST_F(PowerLossTest, AtEveryCallOfEverythingAtOnce) {
+  options_.limits.max_size = 9 * kBlockSize;
+  open();
+  store_->bounds().protect([](const ReadTxn&, const Bounds::Visit&) {});
+  std::vector<Bytes> contents;
+  std::vector<std::uint64_t> numbers;
+  for (std::uint64_t i = 0; i < 9; ++i) {
+    contents.push_back(content(250 + i, i % 4 * kBlockSize + 50 + i));
+    numbers.push_back(add_known(contents.back()));
+  }
+  const Bytes wronged = content(270, kBlockSize + 9);
+  const std::uint64_t wronged_number = add_known(wronged);
+  quarantined_.insert(id_of(wronged).hex());
+  recording_.at_each_call = [this] { record(); };
+  replay_each_ = true;
+  std::mt19937 random(11);
+  while (checked_ < 520 && !HasFailure()) {
+    const std::size_t i = random() % contents.size();
+    const auto opened = store_->open_blob(numbers[i]);
+    ASSERT_TRUE(opened);
+    const auto missing = (*opened)->missing({0, contents[i].size()});
+    switch (random() % 6) {
+      case 0:
+        store_->bounds().evict({.blobs = {numbers[random() % numbers.size()]}}, [](const auto&) {});
+        break;
+      case 1: {
+        const std::string source = directory_.path() + fmt::format("/source-{}", i);
+        const auto file = recording_.open(source, O_WRONLY | O_CREAT, 0600);
+        ASSERT_TRUE(file);
+        ASSERT_TRUE(recording_.pwrite_all(file->get(), contents[i], 0));
+        (void)wait_for<void>([&](Done<void> done) {
+          store_->import_file(numbers[i], source, std::move(done));
+        });
+        break;
+      }
+      case 2:
+        if (const auto wrong = blob(wronged_number); !wrong->identity().verified)
+          (void)fill(*wrong, content(random(), wronged.size()));
+        break;
+      case 3:
+        if (!missing.empty()) (void)write_blocks(**opened, {missing[0].first, 1}, contents[i]);
+        break;
+      default:
+        (void)fill(**opened, contents[i]);
+    }
+  }
+  ASSERT_TRUE(store_->flush());
+  recording_.at_each_call = {};
+  EXPECT_GE(checked_, 500u);
+  EXPECT_GT(claims_, 500u);
+  EXPECT_GT(metrics_.value(Metric::blobs_evicted), 5);
+  EXPECT_GT(metrics_.value(Metric::blobs_quarantined), 2);
+  RecordProperty("points", static_cast<int>(checked_));
+  RecordProperty("replayed", static_cast<int>(replayed_));
+  RecordProperty("claims", static_cast<int>(claims_));
+  close();
 }
 
 }  // namespace

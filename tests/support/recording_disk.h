@@ -27,21 +27,24 @@ struct ModelFile {
 class RecordingDisk final : public Disk {
  public:
   struct Image {
-    // path → content, as it would be found: `all_names` with every name that was ever visible, and
-    // noise where bytes were not synced; else only what must be there.
-    std::map<std::string, std::vector<std::byte>> files;
+    std::map<std::string, std::vector<std::byte>> files;  // path → content, as it would be found
   };
+  // least: only what must be there. most: every name that was ever visible, and noise where bytes were not
+  // synced. torn: those names, and of what was not synced some pages as they were written.
+  enum class Luck { least, most, torn };
   // Called before each call, while the model stands still.
   std::function<void()> at_each_call;
 
-  Image survives(bool all_names) const {  // within at_each_call, or when nothing runs
+  Image survives(Luck luck) const {  // within at_each_call, or when nothing runs
+    constexpr std::size_t kPage = 4'096;
     Image image;
-    for (const auto& [path, file] : all_names ? names_ : durable_names_) {
-      std::vector<std::byte> bytes = file->durable;
-      if (all_names) {
-        bytes = file->written;
-        for (std::size_t i = 0; i < bytes.size(); ++i)
-          if (i >= file->durable.size() || bytes[i] != file->durable[i]) bytes[i] = std::byte{0x5a};
+    for (const auto& [path, file] : luck == Luck::least ? durable_names_ : names_) {
+      std::vector<std::byte> bytes = luck == Luck::least ? file->durable : file->written;
+      for (std::size_t i = 0; luck != Luck::least && i < bytes.size(); i += kPage) {
+        const std::size_t end = std::min(bytes.size(), i + kPage);
+        const bool kept = luck == Luck::torn && (i / kPage * 2'654'435'761u + calls_) % 3 == 0;
+        for (std::size_t at = i; !kept && at < end; ++at)
+          if (at >= file->durable.size() || bytes[at] != file->durable[at]) bytes[at] = std::byte{0x5a};
       }
       image.files.emplace(path, std::move(bytes));
     }
