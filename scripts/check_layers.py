@@ -20,13 +20,13 @@ MAY_INCLUDE = {
     "folder": {"folder", "folder_origin", "layout", "naming", "hub", "content_hash"},
     "access": {"access", "hub"},
     "transfer": {"transfer", "hub", "store"},
-    "catalog": {"catalog", "trees", "pins", "hub", "store", "access"},
+    "catalog": {"catalog", "trees", "pins", "frozen_refs", "versions", "hub", "store", "access"},
     "carry": {"carry", "trees", "content_hash", "store", "folder", "layout", "naming"},
     "prefetch": {"prefetch", "hub", "store", "transfer", "catalog"},
-    "fs": {"filesystem", "store", "access", "transfer", "catalog", "prefetch", "keeper"},
+    "fs": {"filesystem", "recorder", "versions", "store", "access", "transfer", "catalog", "prefetch", "keeper"},
     "keeper": {"keeper"},
-    "daemon": {"daemon", "hub", "store", "bounds", "access", "transfer", "catalog", "pins", "prefetch",
-               "filesystem", "keeper", "carry", "trees", "folder_origin"},
+    "daemon": {"daemon", "hub", "store", "bounds", "access", "transfer", "catalog", "pins", "frozen_refs",
+               "versions", "prefetch", "filesystem", "recorder", "keeper", "carry", "trees", "folder_origin"},
     "cli": {"daemon", "keeper", "carry"},
 }
 # library header (regex): the only files that may include it.
@@ -42,8 +42,9 @@ ONLY_IN = {
 # public header: the public headers that it may include, by the same arrows.
 HEADER_OWNER = {"hub": "hub", "store": "store", "bounds": "store", "content_hash": "store", "folder": "folder", "folder_origin": "folder", "layout": "folder", "naming": "folder",
                 "access": "access", "transfer": "transfer",
-                "catalog": "catalog", "trees": "catalog", "pins": "catalog", "carry": "carry",
-                "prefetch": "prefetch", "filesystem": "fs", "keeper": "keeper", "daemon": "daemon"}
+                "catalog": "catalog", "trees": "catalog", "pins": "catalog", "frozen_refs": "catalog", "versions": "catalog",
+                "carry": "carry", "prefetch": "prefetch", "filesystem": "fs", "recorder": "fs", "keeper": "keeper",
+                "daemon": "daemon"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.M)
 
 

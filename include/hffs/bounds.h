@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "hffs/clock.h"
 #include "hffs/error.h"
 
 namespace hffs {
@@ -68,6 +69,8 @@ class Bounds {
     std::uint64_t unlinked = 0;  // beside these: in files that have no name any more and are still open
   };
   virtual State state() const = 0;
+  // When the blob was open last; nothing: never. Reads the index.
+  virtual std::optional<WallTime> last_open(std::uint64_t number) const = 0;
 };
 
 }  // namespace hffs

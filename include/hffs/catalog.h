@@ -49,6 +49,7 @@ enum class NodeKind : std::uint8_t {
   absent_dir = 12,    // the same, where the name reads like a directory
   blob = 13,          // blob number, incarnation
   overlay = 14,       // overlay number (owned by fs)
+  frozen_ref = 15,    // commit number: a ref that reads it for good, another node for another commit
 };
 
 enum class FixedNode : std::uint8_t {

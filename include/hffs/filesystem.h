@@ -30,6 +30,8 @@
 
 namespace hffs {
 
+class Recorder;
+
 struct FileSystemOptions {
   bool offline = false;          // a blob that is not wholly resident fails at open …
   bool offline_partial = false;  // … unless this is set
@@ -37,6 +39,7 @@ struct FileSystemOptions {
   // less at each read (measured: docs/BENCHMARKS.md).
   std::uint64_t backing_from = std::uint64_t{1} << 20;
   std::uint64_t overlay_bytes_per_user = std::uint64_t{256} << 30;
+  Recorder* recorder = nullptr;  // hears of what is looked up and opened
 };
 
 // How the kernel is to treat an opened file. It follows from the node alone.

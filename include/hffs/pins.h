@@ -27,6 +27,8 @@ struct Pin {
   WallTime since{};
 };
 
+std::vector<Pin> load_pins(const ReadTxn& txn);  // by repository
+
 class Pins {
  public:
   Pins(Store& store, const Clock& clock) : store_(store), clock_(clock) {}
@@ -35,7 +37,7 @@ class Pins {
   void add(const RepoId& repo, const std::optional<CommitId>& commit, Done<void> done);
   // Without a commit: all pins of the repository. Code::not_found: there was none.
   void remove(const RepoId& repo, const std::optional<CommitId>& commit, Done<void> done);
-  std::vector<Pin> list() const;  // by repository
+  std::vector<Pin> list() const;
 
   // Blobs that the repository has, in any commit that is known.
   std::vector<std::uint64_t> blobs_of(const RepoId& repo) const;
@@ -47,7 +49,8 @@ class Pins {
   const Clock& clock_;
 };
 
-// For Bounds::protect(). A blob may be visited more than once.
+// What is pinned, and the commits of frozen refs (frozen_refs.h), for Bounds::protect(). A blob may
+// be visited more than once.
 void visit_pinned_blobs(const ReadTxn& txn, const std::function<void(std::uint64_t)>& visit);
 
 }  // namespace hffs

@@ -59,6 +59,7 @@ enum class Table : std::uint8_t {
   blob_uses,      // store: number → last open
   evictions,      // store: number → incarnation; its file may still be there
   pins,           // catalog
+  frozen_refs,    // catalog
   count_,         // not a table
 };
 
@@ -164,8 +165,7 @@ class Store {
   // wrong, or lost). Set once, before use.
   virtual void on_incarnation(std::function<void(const BlobInfo&)> listener) = 0;
 
-  // Waits until everything written so far is durable and claimed. Blocks.
-  virtual Result<void> flush() = 0;
+  virtual Result<void> flush() = 0;  // until what was written is durable and claimed; blocks
   virtual Bounds& bounds() = 0;
 
   struct Usage {

@@ -46,6 +46,7 @@ Result<Entry> CatalogImpl::attributes(NodeId node) {
     case NodeKind::revision:
     case NodeKind::tree:
     case NodeKind::no_exist_dir:
+    case NodeKind::frozen_ref:
       return tree_attributes(node);
     case NodeKind::absent_file:
       return Entry{node, attr_of(node, FileKind::regular, 0, WallTime{}), kNever, kImmutable};
@@ -102,6 +103,9 @@ Result<Entry> CatalogImpl::tree_attributes(NodeId node) {
   if (node.kind() == NodeKind::revision)
     return Entry{node, attr_of(node, FileKind::symlink, commit->id.hex().size(), commit->time),
                  kNever, kImmutable};
+  if (node.kind() == NodeKind::frozen_ref)
+    return Entry{node, attr_of(node, FileKind::regular, commit->id.hex().size(), commit->time),
+                 kNever, kImmutable};
   const bool file = row && row->kind == TreeEntry::Kind::file;
   const std::uint64_t size = file ? pointer_size(row->depth, row->hex_length) : 0;
   const FileKind kind = file ? FileKind::symlink : FileKind::directory;
@@ -129,20 +133,23 @@ Result<Entry> CatalogImpl::blob_attributes(NodeId node) {
   return entry;
 }
 
+Result<std::string> CatalogImpl::commit_text(NodeId node) {
+  std::optional<CommitRow> commit;
+  store_.read([&](const ReadTxn& txn) {
+    commit = load_commit(txn, static_cast<CommitNumber>(node.commit()));
+  });
+  if (!commit) return unknown(node);
+  return commit->id.hex();
+}
+
 Result<std::string> CatalogImpl::read_link(NodeId node) {
   switch (node.kind()) {
     case NodeKind::fixed:
       if (node == NodeId::of(FixedNode::hub_link)) return ".";
       if (node == NodeId::of(FixedNode::control_link)) return options_.control_socket;
       break;
-    case NodeKind::revision: {
-      std::optional<CommitRow> commit;
-      store_.read([&](const ReadTxn& txn) {
-        commit = load_commit(txn, static_cast<CommitNumber>(node.commit()));
-      });
-      if (!commit) return unknown(node);
-      return commit->id.hex();
-    }
+    case NodeKind::revision:
+      return commit_text(node);
     case NodeKind::tree: {
       std::optional<EntryRow> row;
       store_.read([&](const ReadTxn& txn) {
@@ -164,6 +171,7 @@ Result<std::string> CatalogImpl::read_text(NodeId node) {
   if (node == NodeId::of(FixedNode::cachedir_tag)) return std::string(kCachedirTag);
   if (node == NodeId::of(FixedNode::version_txt)) return std::string(kVersionTxt);
   if (node.kind() == NodeKind::absent_file) return std::string();
+  if (node.kind() == NodeKind::frozen_ref) return commit_text(node);
   if (node.kind() != NodeKind::ref) return fail(Code::invalid, "not a text file");
   const auto ref = ref_row(node.payload());
   if (!ref) return unknown(node);

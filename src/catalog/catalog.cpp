@@ -94,6 +94,7 @@ std::optional<RepoId> CatalogImpl::repo_of(NodeId node) {
         if (const auto ref = load_ref(txn, node.payload())) number = ref->repo;
         break;
       case NodeKind::revision:
+      case NodeKind::frozen_ref:
       case NodeKind::tree:
       case NodeKind::no_exist_dir:
         if (const auto commit = load_commit(txn, static_cast<CommitNumber>(node.commit())))

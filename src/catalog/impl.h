@@ -47,9 +47,10 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   // lookup.cpp
   void lookup_root(const Caller& caller, std::string_view name, Done<Entry> done);
   void lookup_repo_child(NodeId repo, std::string_view name, Done<Entry> done);
-  void lookup_ref(NodeId parent, std::string_view name, Done<Entry> done);
+  void lookup_ref(const Caller& caller, NodeId parent, std::string_view name, Done<Entry> done);
   void ask_ref(const RepoRow& repo, const std::string& revision, Done<Entry> done);
-  void lookup_snapshot(NodeId parent, std::string_view name, Done<Entry> done);
+  void lookup_snapshot(const Caller& caller, NodeId parent, std::string_view name,
+                       Done<Entry> done);
   void lookup_no_exist(NodeId parent, std::string_view name, Done<Entry> done);
   void find_commit_node(NodeKind kind, RepoNumber repo, std::string_view name, Done<Entry> done);
   void lookup_tree(NodeId parent, std::string_view name, Done<Entry> done);
@@ -63,6 +64,7 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   Result<Entry> fixed_attributes(NodeId node);
   Result<Entry> ref_attributes(NodeId node);
   Result<Entry> tree_attributes(NodeId node);
+  Result<std::string> commit_text(NodeId node);
   Result<Entry> blob_attributes(NodeId node);
 
   // whole_trees.cpp

@@ -85,6 +85,8 @@ std::optional<std::uint64_t> find_repo_blob(const ReadTxn& txn, RepoNumber repo,
                                             std::string_view hex);
 // The first place that had the blob: its time and its repository do not change later.
 std::optional<SourceRow> first_source(const ReadTxn& txn, std::uint64_t blob);
+// One place in each commit that has it.
+std::vector<SourceRow> all_sources(const ReadTxn& txn, std::uint64_t blob);
 // Where to ask for its bytes, likeliest first: the commit that each repository was heard of last
 // with, the newest knowledge first; then what they had before. At most a few.
 std::vector<SourceRow> load_sources(const ReadTxn& txn, std::uint64_t blob);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "hffs/frozen_refs.h"
 #include "impl.h"
 
 namespace hffs::catalog {
@@ -33,9 +34,9 @@ void CatalogImpl::lookup(const Caller& caller, NodeId parent, std::string_view n
       return lookup_repo_child(parent, name, std::move(settled));
     case NodeKind::refs_root:
     case NodeKind::ref:
-      return lookup_ref(parent, name, std::move(settled));
+      return lookup_ref(caller, parent, name, std::move(settled));
     case NodeKind::snapshots:
-      return lookup_snapshot(parent, name, std::move(settled));
+      return lookup_snapshot(caller, parent, name, std::move(settled));
     case NodeKind::blobs_root:
       return lookup_blob(number, name, std::move(settled));
     case NodeKind::no_exist:
@@ -87,13 +88,21 @@ void CatalogImpl::lookup_repo_child(NodeId repo, std::string_view name, Done<Ent
   done(no_such(name));
 }
 
-void CatalogImpl::lookup_ref(NodeId parent, std::string_view name, Done<Entry> done) {
+void CatalogImpl::lookup_ref(const Caller& caller, NodeId parent, std::string_view name,
+                             Done<Entry> done) {
   const auto directory = ref_directory(parent);
   if (!directory) return done(fail(Code::stale, "not a directory of refs"));
   const auto revision = parse_revision(directory->prefix + std::string(name));
   if (!revision || is_side_name(name) || is_commit_name(name)) return done(no_such(name));
   std::optional<RefRow> row;
-  store_.read([&](const ReadTxn& txn) { row = load_ref(txn, directory->repo.number, *revision); });
+  std::optional<CommitId> frozen;
+  store_.read([&](const ReadTxn& txn) {
+    frozen = frozen_commit(txn, directory->repo.id, *revision, caller.uid);
+    row = load_ref(txn, directory->repo.number, *revision);
+  });
+  if (frozen)
+    return find_commit_node(NodeKind::frozen_ref, directory->repo.number, frozen->hex(),
+                            std::move(done));
   if (row && (row->directory || row->commit != 0)) {
     if (!row->directory) resolver_->refresh(directory->repo, *revision, false);
     return done(attributes(NodeId::of(NodeKind::ref, row->number)));
@@ -131,7 +140,8 @@ void CatalogImpl::ask_ref(const RepoRow& repo, const std::string& revision, Done
                      });
 }
 
-void CatalogImpl::lookup_snapshot(NodeId parent, std::string_view name, Done<Entry> done) {
+void CatalogImpl::lookup_snapshot(const Caller& caller, NodeId parent, std::string_view name,
+                                  Done<Entry> done) {
   const auto number = static_cast<RepoNumber>(parent.payload());
   if (is_commit_name(name)) return find_commit_node(NodeKind::tree, number, name, std::move(done));
   const auto revision = parse_revision(name);
@@ -141,7 +151,12 @@ void CatalogImpl::lookup_snapshot(NodeId parent, std::string_view name, Done<Ent
     return self->attributes(NodeId::in_commit(NodeKind::revision, ref.commit, 0));
   };
   std::optional<RefRow> row;
-  store_.read([&](const ReadTxn& txn) { row = load_ref(txn, number, *revision); });
+  std::optional<CommitId> frozen;
+  store_.read([&](const ReadTxn& txn) {
+    frozen = frozen_commit(txn, repo->id, *revision, caller.uid);
+    row = load_ref(txn, number, *revision);
+  });
+  if (frozen) return find_commit_node(NodeKind::revision, number, frozen->hex(), std::move(done));
   if (row && row->commit != 0) {
     resolver_->refresh(*repo, *revision, false);
     return done(as_link(*row));

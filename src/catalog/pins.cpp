@@ -5,6 +5,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "hffs/frozen_refs.h"
 #include "hffs/record.h"
 #include "hffs/telemetry.h"
 #include "index.h"
@@ -42,15 +43,6 @@ std::optional<Pin> decode(std::string_view key, std::string_view value) {
   return std::nullopt;
 }
 
-std::vector<Pin> load_pins(const ReadTxn& txn) {
-  std::vector<Pin> pins;
-  txn.scan(Table::pins, {}, {}, [&](std::string_view key, std::string_view value) {
-    if (auto pin = decode(key, value)) pins.push_back(std::move(*pin));
-    return true;
-  });
-  return pins;
-}
-
 void visit_repo(const ReadTxn& txn, RepoNumber repo, const Visit& visit) {
   catalog::visit_repo_blobs(txn, repo, {}, [&](std::string_view, std::uint64_t number) {
     visit(number);
@@ -66,6 +58,15 @@ void visit_commit(const ReadTxn& txn, CommitNumber number, const Visit& visit) {
 }
 
 }  // namespace
+
+std::vector<Pin> load_pins(const ReadTxn& txn) {
+  std::vector<Pin> pins;
+  txn.scan(Table::pins, {}, {}, [&](std::string_view key, std::string_view value) {
+    if (auto pin = decode(key, value)) pins.push_back(std::move(*pin));
+    return true;
+  });
+  return pins;
+}
 
 void Pins::add(const RepoId& repo, const std::optional<CommitId>& commit, Done<void> done) {
   const std::int64_t now = clock_.wall().time_since_epoch().count();
@@ -138,6 +139,11 @@ std::vector<std::uint64_t> Pins::unreferenced(const std::optional<RepoId>& repo)
 }
 
 void visit_pinned_blobs(const ReadTxn& txn, const Visit& visit) {
+  visit_frozen_refs(txn, [&](const FrozenRef& ref) {
+    const auto repo = catalog::find_repo(txn, ref.repo);
+    const auto commit = repo ? catalog::find_commit(txn, *repo, ref.commit.hex()) : std::nullopt;
+    if (commit) visit_commit(txn, *commit, visit);
+  });
   for (const Pin& pin : load_pins(txn)) {
     const auto repo = catalog::find_repo(txn, pin.repo);
     if (!repo) continue;

@@ -40,6 +40,15 @@ std::optional<SourceRow> first_source(const ReadTxn& txn, std::uint64_t blob) {
   return found;
 }
 
+std::vector<SourceRow> all_sources(const ReadTxn& txn, std::uint64_t blob) {
+  std::vector<SourceRow> rows;
+  visit_sources(txn, blob, [&](const SourceRow& row) {
+    rows.push_back(row);
+    return true;
+  });
+  return rows;
+}
+
 std::vector<SourceRow> load_sources(const ReadTxn& txn, std::uint64_t blob) {
   // A licence text has thousands of places.
   constexpr std::size_t kMostRead = 4'096, kMost = 16;

@@ -4,7 +4,6 @@
 #include "commands.h"
 
 namespace hffs::cli {
-namespace {
 
 Result<std::string> find_socket(const DaemonName& where) {
   if (!where.mount_point.empty()) return load_control_link(where.mount_point);
@@ -12,8 +11,6 @@ Result<std::string> find_socket(const DaemonName& where) {
   if (!state_dir) return fail(state_dir);
   return control_socket(*state_dir);
 }
-
-}  // namespace
 
 Result<nlohmann::json> ask(const DaemonName& where, const nlohmann::json& request,
                            std::chrono::milliseconds limit) {

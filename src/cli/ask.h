@@ -17,6 +17,8 @@ struct DaemonName {
   Flags flags;
 };
 
+// The socket of the daemon that is meant.
+Result<std::string> find_socket(const DaemonName& where);
 // Code::unreachable, with what to do, if no daemon runs there.
 Result<nlohmann::json> ask(const DaemonName& where, const nlohmann::json& request,
                            std::chrono::milliseconds limit = std::chrono::seconds(10));

@@ -50,6 +50,23 @@ struct CollectArguments {
 };
 struct PinArguments {
   std::string repo;  // "REPO" or "REPO@REVISION"
+  std::string ref;   // not empty: what this ref reads is frozen
+  bool all = false;  // … for everybody
+  DaemonName where;
+};
+struct ListArguments {
+  std::string repo;  // empty: all
+  bool outdated = false, json = false;
+  DaemonName where;
+};
+struct LockArguments {
+  std::string output = "models.lock";
+  std::vector<std::string> command;
+  DaemonName where;
+};
+struct CheckArguments {
+  std::string lock;
+  bool fetch = false, offline = false, json = false;
   DaemonName where;
 };
 struct PinsArguments {
@@ -67,6 +84,10 @@ Result<void> collect(const CollectArguments& arguments);
 Result<void> pin(const PinArguments& arguments);
 Result<void> unpin(const PinArguments& arguments);
 Result<void> pins(const PinsArguments& arguments);
+Result<void> list(const ListArguments& arguments);
+// The exit code is the command's own.
+Result<int> lock(const LockArguments& arguments);
+Result<void> check(const CheckArguments& arguments);
 
 // "REPO" or "REPO@REVISION", as people write it.
 struct RepoAt {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "commands.h"
+#include "version_words.h"
 
 namespace {
 
@@ -27,6 +28,8 @@ constexpr const char* kExamples = R"(Examples:
   hffs import ~/.cache/huggingface/hub     take in what was downloaded before
   hffs export openai/whisper-tiny /media/disk/hub    and take a model along
   hffs pin openai/whisper-tiny             what must stay when room is made for others
+  hffs ls --outdated                       what is here, and which branches have moved
+  hffs lock -- python train.py             write down what a program reads; hffs check models.lock
   hffs umount ~/hf
 
   sudo hffs mount /mnt/hf --allow-other    one mount for all users of a server
@@ -96,7 +99,9 @@ it names now. `hffs pins` lists them, `hffs unpin REPO[@REVISION]` ends it.
 
 Examples:
   hffs pin DeepFloyd/t5-v1_1-xxl
-  hffs pin datasets/rajpurkar/squad@main)";
+  hffs pin datasets/rajpurkar/squad@main
+  hffs pin openai/whisper-tiny@169d4a4 --ref main    refs/main stays there, for you
+  hffs unpin openai/whisper-tiny --ref main)";
 
 constexpr const char* kUnpinHelp = R"(Without @REVISION all pins of the repository end.
 
@@ -114,6 +119,7 @@ struct Words {
   cli::CollectArguments collect;
   cli::PinArguments pin;
   cli::PinsArguments pins;
+  cli::VersionWords versions;
   bool allow_other = false, offline = false, offline_partial = false;
 };
 
@@ -228,12 +234,6 @@ void add_others(CLI::App& app, Words& words) {
   app.add_subcommand("version", "Print the version");
 }
 
-void add_daemon(CLI::App* command, cli::DaemonName& where) {
-  command->add_option("--mount", where.mount_point, "Where hffs is mounted")->type_name("MNT");
-  command->add_option("--state-dir", where.flags.state_dir, "The daemon's state directory")
-      ->type_name("DIR");
-}
-
 void add_storage(CLI::App& app, Words& words) {
   auto* collect = app.add_subcommand("gc", "Make room: evict content that can be fetched again");
   collect->footer(kCollectHelp);
@@ -242,7 +242,7 @@ void add_storage(CLI::App& app, Words& words) {
                     "All that is in no commit of a branch, tag or pull request");
   collect->add_flag("--dry-run,-n", words.collect.dry_run, "Only say what would go");
   collect->add_flag("--json", words.collect.json, "For programs");
-  add_daemon(collect, words.collect.where);
+  cli::add_daemon(collect, words.collect.where);
 
   auto* pin = app.add_subcommand("pin", "Never evict a repository, or a revision of it");
   pin->footer(kPinHelp);
@@ -251,18 +251,22 @@ void add_storage(CLI::App& app, Words& words) {
   for (auto* command : {pin, unpin}) {
     command->add_option("REPO", words.pin.repo, "ORG/NAME or datasets/ORG/NAME, and @REVISION")
         ->required();
-    add_daemon(command, words.pin.where);
+    command
+        ->add_option("--ref", words.pin.ref,
+                     "What this branch or tag reads in the mount: REPO's revision, for you")
+        ->type_name("REF");
+    command->add_flag("--all", words.pin.all, "With --ref: for everybody")->needs("--ref");
+    cli::add_daemon(command, words.pin.where);
   }
   auto* pins = app.add_subcommand("pins", "List what is pinned");
   pins->add_flag("--json", words.pins.json, "For programs");
-  add_daemon(pins, words.pins.where);
+  cli::add_daemon(pins, words.pins.where);
 }
 
-Result<void> run(const CLI::App& app, Words& words) {
+Result<void> run_other(const std::string& command, Words& words) {
   if (words.allow_other) words.mount.allow_other = true;
   if (words.offline) words.mount.offline = words.import.flags.offline = true;
   if (words.offline_partial) words.mount.offline_partial = true;
-  const std::string command = app.get_subcommands().front()->get_name();
   if (command == "mount") return cli::mount(words.mount);
   if (command == "umount") return cli::umount(words.umount);
   if (command == "status") return cli::status(words.status);
@@ -275,6 +279,13 @@ Result<void> run(const CLI::App& app, Words& words) {
   if (command == "pins") return cli::pins(words.pins);
   fmt::print("hffs {}\n", HFFS_VERSION);
   return {};
+}
+
+Result<int> run(const CLI::App& app, Words& words) {
+  const std::string command = app.get_subcommands().front()->get_name();
+  if (auto done = cli::run_version_command(command, words.versions)) return std::move(*done);
+  if (auto done = run_other(command, words); !done) return fail(done);
+  return 0;
 }
 
 std::size_t edit_distance(std::string_view from, std::string_view to) {
@@ -291,7 +302,7 @@ std::size_t edit_distance(std::string_view from, std::string_view to) {
   return row.back();
 }
 
-Result<void> unknown_command(const CLI::App& app, std::string_view given) {
+std::unexpected<Error> unknown_command(const CLI::App& app, std::string_view given) {
   std::string nearest;
   std::size_t least = 3;  // further away it is no typing mistake
   for (const auto* command : app.get_subcommands(nullptr)) {
@@ -306,7 +317,7 @@ Result<void> unknown_command(const CLI::App& app, std::string_view given) {
   return fail(Code::invalid, "there is no command '{}'; did you mean 'hffs {}'?", given, nearest);
 }
 
-Result<void> parse_and_run(int argc, char** argv) {
+Result<int> parse_and_run(int argc, char** argv) {
   CLI::App app(kDescription, "hffs");
   app.footer(kExamples);
   app.set_version_flag("--version", fmt::format("hffs {}", HFFS_VERSION));
@@ -315,6 +326,7 @@ Result<void> parse_and_run(int argc, char** argv) {
   add_mount(app, words);
   add_others(app, words);
   add_storage(app, words);
+  cli::add_version_commands(app, words.versions);
   if (argc < 2) {
     fmt::print("{}", app.help());
     return fail(Code::invalid, "a command is missing; see the list above");
@@ -328,7 +340,7 @@ Result<void> parse_and_run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
     app.exit(help);
-    return {};
+    return 0;
   } catch (const CLI::ParseError& error) {
     const auto chosen = app.get_subcommands();
     return fail(Code::invalid, "{}; see hffs {}{}--help", error.what(),
@@ -350,7 +362,7 @@ int main(int argc, char** argv) {
   ensure_standard_descriptors();
   try {
     const auto done = parse_and_run(argc, argv);
-    if (done) return 0;
+    if (done) return *done;
     fmt::print(stderr, "hffs: {}\n", done.error().message);
     return info(done.error().code).exit_code;
   } catch (const std::exception& problem) {

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdio>
+#include <ctime>
 
 namespace hffs::cli {
 namespace {
@@ -28,6 +29,13 @@ std::string duration_text(std::uint64_t seconds) {
   if (seconds < 3'600) return fmt::format("{} min", seconds / 60);
   if (seconds < 86'400) return fmt::format("{} h {} min", seconds / 3'600, seconds % 3'600 / 60);
   return fmt::format("{} d {} h", seconds / 86'400, seconds % 86'400 / 3'600);
+}
+
+std::string day_text(std::int64_t seconds) {
+  const auto time = static_cast<std::time_t>(seconds);
+  std::tm day{};
+  ::localtime_r(&time, &day);
+  return fmt::format("{:04}-{:02}-{:02}", day.tm_year + 1900, day.tm_mon + 1, day.tm_mday);
 }
 
 Progress::Progress()

@@ -12,6 +12,7 @@ namespace hffs::cli {
 
 std::string bytes_text(std::uint64_t bytes);
 std::string duration_text(std::uint64_t seconds);
+std::string day_text(std::int64_t seconds);  // since 1970; local time
 
 class Progress {
  public:

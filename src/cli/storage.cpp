@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
-#include <ctime>
 
 #include "commands.h"
 #include "progress.h"
@@ -12,6 +11,8 @@ using nlohmann::json;
 
 // Terabytes are removed meanwhile.
 constexpr std::chrono::minutes kLongest{30};
+// The Hub may have to be asked for the revision.
+constexpr std::chrono::minutes kQuestion{1};
 
 std::uint64_t count(const json& of, const char* name) {
   return of.at(name).get<std::uint64_t>();
@@ -51,6 +52,39 @@ void print_for_people(const json& done) {
                bytes_text(count(done, "over_bytes")));
 }
 
+std::string whom(const json& done) {
+  return done.at("all").get<bool>() ? "everybody" : "you";
+}
+
+Result<void> freeze(const PinArguments& arguments) {
+  const auto what = parse_repo_at(arguments.repo);
+  if (!what) return fail(Error(what.error()));
+  const json request{{"command", "freeze"},
+                     {"repo", what->repo.text()},
+                     {"commit", what->revision},
+                     {"revision", arguments.ref},
+                     {"all", arguments.all}};
+  auto done = ask(arguments.where, request, kQuestion);
+  if (!done) return fail(done);
+  fmt::print("refs/{} of {} reads {} for {}, until `hffs unpin`\n",
+             done->at("revision").get<std::string>(), done->at("repo").get<std::string>(),
+             done->at("commit").get<std::string>(), whom(*done));
+  return {};
+}
+
+Result<void> thaw(const PinArguments& arguments) {
+  const json request{{"command", "thaw"},
+                     {"repo", arguments.repo},
+                     {"revision", arguments.ref},
+                     {"all", arguments.all}};
+  auto done = ask(arguments.where, request);
+  if (!done) return fail(done);
+  fmt::print("refs/{} of {} reads what the Hub says again for {}\n",
+             done->at("revision").get<std::string>(), done->at("repo").get<std::string>(),
+             whom(*done));
+  return {};
+}
+
 }  // namespace
 
 Result<void> collect(const CollectArguments& arguments) {
@@ -68,15 +102,16 @@ Result<void> collect(const CollectArguments& arguments) {
 }
 
 Result<void> pin(const PinArguments& arguments) {
-  // The Hub may have to be asked for the revision.
-  auto done = ask(arguments.where, request_of("pin", arguments.repo), std::chrono::minutes(1));
+  if (!arguments.ref.empty()) return freeze(arguments);
+  auto done = ask(arguments.where, request_of("pin", arguments.repo), kQuestion);
   if (!done) return fail(done);
   fmt::print("pinned {}\n", name_of(*done));
   return {};
 }
 
 Result<void> unpin(const PinArguments& arguments) {
-  auto done = ask(arguments.where, request_of("unpin", arguments.repo), std::chrono::minutes(1));
+  if (!arguments.ref.empty()) return thaw(arguments);
+  auto done = ask(arguments.where, request_of("unpin", arguments.repo), kQuestion);
   if (!done) return fail(done);
   fmt::print("unpinned {}\n", name_of(*done));
   return {};
@@ -89,13 +124,13 @@ Result<void> pins(const PinsArguments& arguments) {
     fmt::print("{}\n", answer->dump(2));
     return {};
   }
-  for (const json& pin : answer->at("pins")) {
-    const auto since = static_cast<std::time_t>(pin.at("since").get<std::int64_t>());
-    std::tm day{};
-    ::localtime_r(&since, &day);
-    fmt::print("{:04}-{:02}-{:02}  {}\n", day.tm_year + 1900, day.tm_mon + 1, day.tm_mday,
-               name_of(pin));
-  }
+  for (const json& pin : answer->at("pins"))
+    fmt::print("{}  {}\n", day_text(pin.at("since").get<std::int64_t>()), name_of(pin));
+  for (const json& ref : answer->at("frozen"))
+    fmt::print("{}  {}  refs/{} for {}\n", day_text(ref.at("since").get<std::int64_t>()), name_of(ref),
+               ref.at("revision").get<std::string>(),
+               ref.at("user").is_null() ? "everybody"
+                                        : fmt::format("user {}", ref.at("user").get<std::uint32_t>()));
   return {};
 }
 

@@ -30,11 +30,16 @@ void Commands::answer(const Peer& peer, const nlohmann::json& request, Done<nloh
   if (command == "gc") return storage_.collect(peer, request, std::move(done));
   if (command == "pin") return storage_.pin(peer, request, std::move(done));
   if (command == "unpin") return storage_.unpin(peer, request, std::move(done));
-  if (command == "pins") return done(storage_.pins());
-  done(fail(Code::invalid,
-            "unknown command '{}'; there are status, path, import, import-progress, gc, "
-            "pin, unpin, pins, wait and stop",
-            command));
+  if (command == "pins") {
+    nlohmann::json pins = storage_.pins();
+    pins["frozen"] = versions_.frozen(peer);
+    return done(std::move(pins));
+  }
+  if (auto unknown = versions_.answer(peer, request, std::move(done)))
+    (*unknown)(fail(Code::invalid,
+                    "unknown command '{}'; there are status, path, import, import-progress, gc, "
+                    "pin, unpin, pins, freeze, thaw, ls, ref, files, record, recorded, wait and stop",
+                    command));
 }
 
 nlohmann::json Commands::status() const {

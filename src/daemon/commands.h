@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What can be asked of a running daemon over its socket: status, path, stop, and what import_jobs.h
-// and storage_commands.h have. Threads: answer() on the control thread; completions on any. Blocks
+// What can be asked of a running daemon over its socket: status, path, stop, and what import_jobs.h,
+// storage_commands.h and version_commands.h have. Threads: answer() on the control thread; completions on any. Blocks
 // on the local disk only.
 #pragma once
 
@@ -20,6 +20,7 @@
 #include "hffs/transfer.h"
 #include "import_jobs.h"
 #include "storage_commands.h"
+#include "version_commands.h"
 
 namespace hffs {
 
@@ -29,17 +30,23 @@ class Commands {
     const Config& config;
     const Clock& clock;
     const Metrics& metrics;
-    const Origin& origin;
+    Origin& origin;
     Store& store;
     std::shared_ptr<Catalog> catalog;  // walks under way keep it
     const TransferEngine& transfer;
     const FuseServer& server;
     ImportJobs& imports;
+    Recorder& recorder;
     std::function<void(const Peer&)> stop;  // ends the daemon, later
   };
   explicit Commands(Parts parts)
       : parts_(std::move(parts)),
         storage_(parts_.store, parts_.catalog, parts_.clock),
+        versions_({.store = parts_.store,
+                   .origin = parts_.origin,
+                   .catalog = parts_.catalog,
+                   .recorder = parts_.recorder,
+                   .clock = parts_.clock}),
         started_(parts_.clock.now()) {}
 
   void answer(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
@@ -51,6 +58,7 @@ class Commands {
 
   const Parts parts_;
   StorageCommands storage_;
+  VersionCommands versions_;
   const Instant started_;
 };
 

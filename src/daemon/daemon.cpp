@@ -25,6 +25,7 @@
 #include "hffs/keeper.h"
 #include "hffs/pins.h"
 #include "hffs/prefetch.h"
+#include "hffs/recorder.h"
 #include "hffs/store.h"
 #include "hffs/transfer.h"
 #include "import_jobs.h"
@@ -69,6 +70,7 @@ class RunningDaemon final : public Daemon {
 
   const Config config_;
   Metrics metrics_;
+  Recorder recorder_;
   UniqueFd signals_, stop_asked_, session_ended_;
   // Outlives the store, so that who waits for our end sees it when the store is closed.
   std::unique_ptr<ControlServer> control_;
@@ -146,7 +148,9 @@ Result<void> RunningDaemon::open_parts() {
       {.policy = offline ? PrefetchPolicy::off : config_.prefetch}, *origin_, *catalog_,
       *store_, *transfer_, clock, metrics_);
   auto files =
-      FileSystem::open({.offline = offline, .offline_partial = config_.offline_partial},
+      FileSystem::open({.offline = offline,
+                        .offline_partial = config_.offline_partial,
+                        .recorder = &recorder_},
                        *catalog_, *store_, *transfer_, *prefetcher_, system_disk(), clock, metrics_);
   if (!files) return fail(files);
   files_ = std::move(*files);
@@ -184,6 +188,7 @@ Result<void> RunningDaemon::listen() {
       .transfer = *transfer_,
       .server = *server_,
       .imports = *imports_,
+      .recorder = recorder_,
       .stop =
           [this](const Peer& peer) {
             log(Level::info, "daemon", "asked to end by uid={} pid={}", peer.uid, peer.pid);

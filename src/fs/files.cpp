@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "filesystem_impl.h"
+#include "hffs/recorder.h"
 
 namespace hffs::fs {
 namespace {
@@ -21,6 +22,11 @@ std::vector<std::byte> slice(std::string_view text, ByteRange range) {
 
 }  // namespace
 
+std::uint64_t FileSystemImpl::recording_of(const Caller& caller) const {
+  if (options_.recorder == nullptr || !options_.recorder->active()) return 0;
+  return options_.recorder->find(caller.pid);
+}
+
 Result<Opened> FileSystemImpl::open_file(const Caller& caller, NodeId node, int flags) {
   switch (node.kind()) {
     case NodeKind::overlay:
@@ -29,8 +35,10 @@ Result<Opened> FileSystemImpl::open_file(const Caller& caller, NodeId node, int 
       return Opened{.keep_cache = true};
     case NodeKind::blob:
       if (for_writing(flags)) return fail(Code::refused, "a blob cannot be written");
+      if (const auto recording = recording_of(caller)) options_.recorder->opened(recording, node);
       return blobs_.open(node);
     case NodeKind::ref:
+    case NodeKind::frozen_ref:
       return Opened{.direct = true};
     case NodeKind::absent_file:
       if (for_writing(flags)) return fail(own_mark(caller, node));
@@ -41,20 +49,23 @@ Result<Opened> FileSystemImpl::open_file(const Caller& caller, NodeId node, int 
   }
 }
 
-void FileSystemImpl::read(const Caller&, NodeId node, ByteRange range, std::stop_token stop,
+void FileSystemImpl::read(const Caller& caller, NodeId node, ByteRange range, std::stop_token stop,
                           Done<std::vector<std::byte>> done) {
   if (node.kind() == NodeKind::blob)
     return blobs_.read(node, range, std::move(stop), std::move(done));
   if (node.kind() == NodeKind::overlay) return done(overlay_->read(node, range));
   auto text = catalog_.read_text(node);
   if (!text) return done(fail(text));
+  if (node.kind() == NodeKind::ref)
+    if (const auto recording = recording_of(caller))
+      options_.recorder->read_ref(recording, node, *text);
   done(slice(*text, range));
 }
 
 Result<std::size_t> FileSystemImpl::write(const Caller&, NodeId node, std::uint64_t offset,
                                           std::span<const std::byte> bytes) {
   if (node.kind() == NodeKind::overlay) return overlay_->write(node, offset, bytes);
-  if (node.kind() == NodeKind::ref) return bytes.size();
+  if (node.kind() == NodeKind::ref || node.kind() == NodeKind::frozen_ref) return bytes.size();
   return fail(Code::refused, "what the Hub publishes cannot be written");
 }
 

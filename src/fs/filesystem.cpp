@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "filesystem_impl.h"
+#include "hffs/recorder.h"
 #include "parked.h"
 
 namespace hffs {
@@ -62,8 +63,24 @@ void FileSystemImpl::ask_catalog(const Caller& caller, NodeId parent, std::strin
                   });
 }
 
+// While somebody records every walk through a repository must come here, whoever made the last one.
+Done<Entry> FileSystemImpl::recorded(const Caller& caller, NodeId parent, std::string_view name,
+                                     Done<Entry> done) {
+  return [recorder = options_.recorder, recording = options_.recorder->find(caller.pid), parent,
+          name = std::string(name), done = std::move(done)](Result<Entry> entry) mutable {
+    const NodeKind kind = entry ? entry->node.kind() : NodeKind::fixed;
+    if (kind == NodeKind::repo) entry->entry_ttl = Ttl{0};
+    const bool tells =
+        kind == NodeKind::repo || kind == NodeKind::revision || kind == NodeKind::frozen_ref;
+    if (tells && recording != 0) recorder->looked_up(recording, parent, name, entry->node);
+    done(std::move(entry));
+  };
+}
+
 void FileSystemImpl::lookup(const Caller& caller, NodeId parent, std::string_view name,
                             std::stop_token stop, Done<Entry> done) {
+  if (options_.recorder != nullptr && options_.recorder->active())
+    done = recorded(caller, parent, name, std::move(done));
   if (parent.kind() == NodeKind::overlay)
     return lookup_below_overlay(caller, parent, name, Parked<Entry>::wrap(stop, std::move(done)));
   const Sight sight = sight_of(parent, name);
@@ -126,7 +143,8 @@ Result<Entry> FileSystemImpl::set_attributes(const Caller& caller, NodeId node,
       return fail(own_mark(caller, node));
     case NodeKind::absent_dir:
       return catalog_.attributes(node);
-    case NodeKind::ref: {
+    case NodeKind::ref:
+    case NodeKind::frozen_ref: {
       auto entry = catalog_.attributes(node);
       if (!entry || entry->attr.kind == FileKind::directory || change.mode || change.owner ||
           change.group)

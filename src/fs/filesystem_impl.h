@@ -80,6 +80,8 @@ class FileSystemImpl final : public FileSystem {
                       std::string_view new_name, bool replace, Done<void> done,
                       std::stop_token stop);
   void refresh_ref(NodeId directory, std::string_view name);
+  std::uint64_t recording_of(const Caller& caller) const;
+  Done<Entry> recorded(const Caller& caller, NodeId parent, std::string_view name, Done<Entry> done);
 
   const FileSystemOptions options_;
   // Shared with answers of the catalog that come after our end.

@@ -241,6 +241,14 @@ bool Evictor::remove_file(const OpenBlobs::Evicting& each) {
   return false;
 }
 
+std::optional<WallTime> Evictor::last_open(std::uint64_t number) const {
+  auto time = parts_.recency.unsaved(number);
+  if (!time)
+    parts_.environment.read([&](const ReadTxn& txn) { time = load_time(txn, number); });
+  if (!time) return {};
+  return WallTime(std::chrono::duration_cast<std::chrono::seconds>(std::chrono::microseconds(*time)));
+}
+
 void Evictor::save_recency() {
   auto times = parts_.recency.take_unsaved();
   if (times.empty()) return;

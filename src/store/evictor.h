@@ -65,6 +65,7 @@ class Evictor final : public Bounds {
   }
   void evict(Order order, Done<Outcome> done) override;
   State state() const override;
+  std::optional<WallTime> last_open(std::uint64_t number) const override;
 
  private:
   struct Job {

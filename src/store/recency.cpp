@@ -12,6 +12,14 @@ namespace {
 
 constexpr std::uint8_t kVersion = 1;
 
+std::optional<std::int64_t> decode_time(std::string_view value) {
+  Reader record(value);
+  const bool known = record.u8() == kVersion;
+  const std::int64_t time = record.i64();
+  if (!known || !record.complete()) return {};
+  return time;
+}
+
 }  // namespace
 
 void Recency::touch(std::uint64_t number) {
@@ -22,6 +30,13 @@ void Recency::touch(std::uint64_t number) {
           .count();
   state->latest = std::max(now, state->latest + 1);
   state->unsaved[number] = state->latest;
+}
+
+std::optional<std::int64_t> Recency::unsaved(std::uint64_t number) const {
+  auto state = state_.lock();
+  const auto found = state->unsaved.find(number);
+  if (found == state->unsaved.end()) return {};
+  return found->second;
 }
 
 Recency::Times Recency::take_unsaved() {
@@ -42,14 +57,18 @@ void forget_time(WriteTxn& txn, std::uint64_t number) {
   txn.erase(Table::blob_uses, blob_key(number));
 }
 
+std::optional<std::int64_t> load_time(const ReadTxn& txn, std::uint64_t number) {
+  const auto value = txn.get(Table::blob_uses, blob_key(number));
+  return value ? decode_time(*value) : std::nullopt;
+}
+
 Recency::Times load_times(const ReadTxn& txn) {
   Recency::Times times;
   txn.scan(Table::blob_uses, {}, {}, [&](std::string_view key, std::string_view value) {
-    Reader number(key), record(value);
+    Reader number(key);
     const std::uint64_t blob = number.key_u64();
-    const bool known = record.u8() == kVersion;
-    const std::int64_t time = record.i64();
-    if (known && record.complete() && number.complete()) times.emplace(blob, time);
+    const auto time = decode_time(value);
+    if (time && number.complete()) times.emplace(blob, *time);
     return true;
   });
   return times;

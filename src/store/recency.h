@@ -26,6 +26,7 @@ class Recency {
   void touch(std::uint64_t number);
   // Those that are not in the index yet.
   Times unsaved() const { return state_.lock()->unsaved; }
+  std::optional<std::int64_t> unsaved(std::uint64_t number) const;
   // Takes them; put_back() if they could not be written.
   Times take_unsaved();
   void put_back(const Times& times);
@@ -44,6 +45,7 @@ class Recency {
 
 void save_times(WriteTxn& txn, const Recency::Times& times);
 void forget_time(WriteTxn& txn, std::uint64_t number);
+std::optional<std::int64_t> load_time(const ReadTxn& txn, std::uint64_t number);
 // All of the index. A row that cannot be decoded is a blob that was never open.
 Recency::Times load_times(const ReadTxn& txn);
 

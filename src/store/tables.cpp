@@ -27,6 +27,7 @@ const TableInfo& info(Table table) {
       {"blob_uses", rebuildable},
       {"evictions", authoritative},
       {"pins", authoritative},
+      {"frozen_refs", authoritative},
   }};
   return kTables[static_cast<std::size_t>(table)];
 }

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+#include <set>
+
+#include "commands.h"
+#include "progress.h"
+
+namespace hffs::cli {
+namespace {
+
+using nlohmann::json;
+
+// Many entries are counted, or the Hub lists a large tree.
+constexpr std::chrono::minutes kAnswer{2};
+constexpr std::size_t kShortCommit = 12;
+
+std::uint64_t count(const json& of, const char* name) {
+  return of.at(name).get<std::uint64_t>();
+}
+
+std::string short_commit(const json& commit) {
+  return commit.get<std::string>().substr(0, kShortCommit);
+}
+
+Result<json> load_repos(const ListArguments& arguments) {
+  std::string wanted;
+  if (!arguments.repo.empty()) {
+    const auto repo = RepoId::parse_user(arguments.repo);
+    if (!repo)
+      return fail(Code::invalid, "'{}' is not a repository; write ORG/NAME or datasets/ORG/NAME",
+                  arguments.repo);
+    wanted = repo->text();
+  }
+  json repos = json::array(), from = 0;
+  while (!from.is_null()) {
+    auto page = ask(arguments.where, {{"command", "ls"}, {"from", from}}, kAnswer);
+    if (!page) return page;
+    for (json& repo : page->at("repos"))
+      if (wanted.empty() || repo.at("repo") == wanted) repos.push_back(std::move(repo));
+    from = page->at("next");
+  }
+  if (repos.empty() && !wanted.empty())
+    return fail(Code::not_found, "{} is not known here; look it up in the mount first", wanted);
+  return repos;
+}
+
+void print_commits(const json& repos) {
+  for (const json& repo : repos) {
+    fmt::print("{}{}\n", repo.at("repo").get<std::string>(),
+               repo.at("pinned").get<bool>() ? "  (pinned)" : "");
+    for (const json& commit : repo.at("commits")) {
+      std::string notes;
+      for (const json& ref : commit.at("refs")) notes += "  " + ref.get<std::string>();
+      if (!commit.at("whole_tree").get<bool>()) notes += "  (not listed whole yet)";
+      if (commit.at("self_attested").get<bool>()) notes += "  (self-attested)";
+      if (commit.at("pinned").get<bool>() && !repo.at("pinned").get<bool>()) notes += "  (pinned)";
+      const json& used = commit.at("last_used");
+      fmt::print("  {}  {:>10} of {:>10}  {:10}{}\n", short_commit(commit.at("commit")),
+                 bytes_text(count(commit, "bytes_here")), bytes_text(count(commit, "bytes")),
+                 used.is_null() ? "never" : day_text(used.get<std::int64_t>()), notes);
+    }
+  }
+}
+
+// What reading the commit would still fetch.
+Result<json> missing_of(const ListArguments& arguments, const json& repo, const json& commit) {
+  std::uint64_t bytes = 0, files = 0;
+  std::set<std::string> seen;
+  json from = 0;
+  while (!from.is_null()) {
+    auto page = ask(arguments.where,
+                    {{"command", "files"}, {"repo", repo}, {"commit", commit}, {"ask", true}, {"from", from}},
+                    kAnswer);
+    if (!page) return page;
+    for (const json& file : page->at("files")) {
+      if (!seen.insert(file.at("hash").get<std::string>()).second) continue;
+      const std::uint64_t missing = count(file, "size") - count(file, "here");
+      bytes += missing;
+      files += missing != 0 ? 1 : 0;
+    }
+    from = page->at("next");
+  }
+  return json{{"missing_bytes", bytes}, {"missing_files", files}};
+}
+
+// Refs, and frozen ones, whose commit is not the Hub's.
+Result<json> find_outdated(const ListArguments& arguments, const json& repos) {
+  json outdated = json::array();
+  std::size_t all = 0, asked = 0;
+  for (const json& repo : repos) all += repo.at("refs").size();
+  Progress progress;
+  for (const json& repo : repos) {
+    for (const json& ref : repo.at("refs")) {
+      progress.show(fmt::format("asking the Hub: ref {} of {}", ++asked, all), 0, 0, 0, 0);
+      const json& name = ref.at("revision");
+      auto now = ask(arguments.where,
+                     {{"command", "ref"}, {"repo", repo.at("repo")}, {"revision", name}, {"ask", true}},
+                     kAnswer);
+      if (!now && now.error().code != Code::not_found) return now;
+      const bool frozen = now && !now->at("frozen").is_null();
+      const json& here = frozen ? now->at("frozen") : ref.at("commit");
+      const json hub = now ? now->at("hub") : json();
+      if (hub == here) continue;
+      json found{{"repo", repo.at("repo")}, {"revision", name}, {"commit", here}, {"frozen", frozen},
+                 {"since", ref.at("since")}, {"hub", hub},
+                 {"hub_time", now ? now->at("hub_time") : json()}};
+      if (!hub.is_null()) {
+        auto missing = missing_of(arguments, repo.at("repo"), hub);
+        if (!missing) return missing;
+        found.update(*missing);
+      }
+      outdated.push_back(std::move(found));
+    }
+  }
+  return outdated;
+}
+
+void print_outdated(const json& outdated) {
+  for (const json& ref : outdated) {
+    fmt::print("{} {}{}: {} (since {})", ref.at("repo").get<std::string>(),
+               ref.at("revision").get<std::string>(), ref.at("frozen").get<bool>() ? " (frozen)" : "",
+               short_commit(ref.at("commit")), day_text(ref.at("since").get<std::int64_t>()));
+    if (ref.at("hub").is_null()) {
+      fmt::print(", which the Hub does not have any more\n");
+      continue;
+    }
+    const json& time = ref.at("hub_time");
+    fmt::print(" → {}{}: {} in {} files to fetch\n", short_commit(ref.at("hub")),
+               time.is_null() ? "" : fmt::format(" ({})", day_text(time.get<std::int64_t>())),
+               bytes_text(count(ref, "missing_bytes")), count(ref, "missing_files"));
+  }
+}
+
+}  // namespace
+
+Result<void> list(const ListArguments& arguments) {
+  auto answer = load_repos(arguments);
+  if (answer && arguments.outdated) answer = find_outdated(arguments, *answer);
+  if (!answer) return fail(answer);
+  if (arguments.json)
+    fmt::print("{}\n", answer->dump(2, ' ', false, json::error_handler_t::replace));
+  else if (arguments.outdated)
+    print_outdated(*answer);
+  else
+    print_commits(*answer);
+  return {};
+}
+
+}  // namespace hffs::cli
