@@ -27,7 +27,8 @@ MAY_INCLUDE = {
     "keeper": {"keeper"},
     "daemon": {"daemon", "hub", "store", "bounds", "access", "transfer", "catalog", "pins", "frozen_refs",
                "versions", "prefetch", "filesystem", "recorder", "keeper", "carry", "trees", "folder_origin"},
-    "cli": {"daemon", "keeper", "carry"},
+    "adopt": {"adopt"},
+    "cli": {"daemon", "keeper", "carry", "adopt"},
 }
 # library header (regex): the only files that may include it.
 ONLY_IN = {
@@ -44,7 +45,7 @@ HEADER_OWNER = {"hub": "hub", "store": "store", "bounds": "store", "content_hash
                 "access": "access", "transfer": "transfer",
                 "catalog": "catalog", "trees": "catalog", "pins": "catalog", "frozen_refs": "catalog", "versions": "catalog",
                 "carry": "carry", "prefetch": "prefetch", "filesystem": "fs", "recorder": "fs", "keeper": "keeper",
-                "daemon": "daemon"}
+                "adopt": "adopt", "daemon": "daemon"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.M)
 
 

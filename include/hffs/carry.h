@@ -39,6 +39,13 @@ struct ImportRequest {
   std::optional<RepoId> repo;     // of a plain folder
   std::string revision = "main";  // of a plain folder: a branch, or a whole commit
   uid_t importer = 0;
+  // Only what the Hub lists: no commit becomes self-attested.
+  bool confirmed_only = false;
+  // Reads and hashes also what the store has already: the folder is going to be given up.
+  bool compare = false;
+  // Not empty: the repository's folder must be this directory (st_dev, st_ino), for its owner may put
+  // another in its place.
+  std::optional<std::pair<dev_t, ino_t>> identity;
 };
 
 struct ImportedCommit {

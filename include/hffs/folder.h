@@ -10,10 +10,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "hffs/error.h"
@@ -31,6 +33,7 @@ enum class Skip : std::uint8_t {
   not_in_tree,   // the Hub's tree of the commit has no such file or content
   unreferenced,  // a blob that no snapshot names
   bad_name,      // cannot stand in a repository
+  unconfirmed,   // the Hub does not list it, and a folder's word is not wanted
 };
 std::string_view name_of(Skip why);
 
@@ -71,6 +74,8 @@ class Folder {
   Result<std::string> read_link(const std::string& place) const;
   // At most `most` bytes; Code::invalid if there are more.
   Result<std::string> read_small(const std::string& place, std::size_t most) const;
+  // st_dev and st_ino of a directory.
+  std::optional<std::pair<dev_t, ino_t>> identity(const std::string& place) const;
   const std::string& path() const { return path_; }
 
  private:

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <filesystem>
 #include <thread>
 
 #include "hffs/guarded.h"
@@ -73,6 +74,7 @@ class ImporterImpl final : public Importer {
 
   void run(const std::stop_token& stop);
   Result<ImportReport> work(const std::stop_token& stop);
+  Result<void> check_identity(const Found& found) const;
   Result<void> take_all(const Folder& folder, const std::vector<Take>& takes, ImportReport& report,
                         const std::stop_token& stop);
   Result<std::string> stage(const Folder& folder, const Take& take, const std::stop_token& stop);
@@ -108,10 +110,19 @@ void ImporterImpl::run(const std::stop_token& stop) {
   state_.lock()->result = std::move(result);
 }
 
+Result<void> ImporterImpl::check_identity(const Found& found) const {
+  // Where the cache has a store of its own the folder lies in what was opened.
+  for (const std::string& place : {std::string(), std::filesystem::path(request_.path).filename().string()})
+    if (found.repos.size() == 1 && found.folder.identity(place) == request_.identity) return {};
+  return fail(Code::refused, "{} is another directory by now", request_.path);
+}
+
 Result<ImportReport> ImporterImpl::work(const std::stop_token& stop) {
   say("reading the folder", 0, 0);
   auto found = request_.repo ? read_plain(request_.path, *request_.repo) : read_cache(request_.path);
   if (!found) return fail(found);
+  if (request_.identity)
+    if (auto same = check_identity(*found); !same) return fail(same);
   say("asking for trees", 0, 0);
   ImportReport report;
   Planner planner(request_, trees_, store_, stop, [this](std::uint64_t bytes) {

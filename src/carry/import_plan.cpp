@@ -79,6 +79,11 @@ Result<void> Planner::plan_commit(Found& found, const RepoId& repo, FoundCommit&
     if (tree.error().code == Code::cancelled) return fail(tree);
     if (commit.files.empty() && commit.listing.empty()) return {};
     reason = tree.error().message;
+    if (request_.confirmed_only) {
+      report_->skipped.push_back({"snapshots/" + (commit.id ? commit.id->hex() : request_.revision),
+                                  Skip::unconfirmed, std::move(reason)});
+      return {};
+    }
     tree = attest(found, repo, commit);
     if (!tree) return fail(tree);
   }
@@ -86,11 +91,34 @@ Result<void> Planner::plan_commit(Found& found, const RepoId& repo, FoundCommit&
       .repo = repo, .commit = *commit.id, .self_attested = tree->self_attested, .reason = reason});
   made.files = tree->files.size();
   for (const TreeFile& file : tree->files) made.bytes += file.blob.size;
-  choose(commit, *tree);
-  return {};
+  return choose(found.folder, commit, *tree);
 }
 
-void Planner::choose(const FoundCommit& commit, const WholeTree& tree) {
+// Whether the folder's copy of what the store has already is right, too.
+Result<bool> Planner::is_same(const Folder& folder, const FoundFile& file, const BlobInfo& blob) {
+  if (!request_.compare || (file.blob && compared_.contains(file.blob->hex()))) return true;
+  if (file.size != blob.size) {
+    skip(file, Skip::wrong_bytes, fmt::format("it has {} bytes, and {} of {} are expected", file.size,
+                                              blob.size, blob.id.hex()));
+    return false;
+  }
+  auto opened = folder.open_file(file.place);
+  auto hash = opened ? hash_file(opened->fd.get(), file.size, blob.id.kind(), stop_, hashed_)
+                     : fail(opened);
+  if (!hash && hash.error().code == Code::cancelled) return fail(hash);
+  if (!hash) {
+    report_->skipped.push_back(refused(file.place, hash.error()));
+    return false;
+  }
+  if (file.blob) compared_.insert(file.blob->hex());
+  if (*hash == blob.id) return true;
+  skip(file, Skip::wrong_bytes,
+       fmt::format("the hash of its bytes is {}, not {}", hash->hex(), blob.id.hex()));
+  return false;
+}
+
+Result<void> Planner::choose(const Folder& folder, const FoundCommit& commit,
+                             const WholeTree& tree) {
   ImportedCommit& made = report_->commits.back();
   std::map<std::string_view, const TreeFile*> by_path, by_hash;
   for (const TreeFile& file : tree.files) {
@@ -113,6 +141,9 @@ void Planner::choose(const FoundCommit& commit, const WholeTree& tree) {
     const auto blob = store_.blob(found->second->blob.number);
     if (!blob) continue;
     if (blob->verified || planned_.contains(blob->number)) {
+      auto same = is_same(folder, file, *blob);
+      if (!same) return fail(same);
+      if (!*same) continue;
       ++made.present_files;
       made.present_bytes += blob->size;
     } else if (file.size != blob->size) {
@@ -121,9 +152,11 @@ void Planner::choose(const FoundCommit& commit, const WholeTree& tree) {
                        blob->id.hex()));
     } else {
       planned_.insert(blob->number);
+      if (file.blob) compared_.insert(file.blob->hex());
       takes_.push_back({file.place, *blob, report_->commits.size() - 1});
     }
   }
+  return {};
 }
 
 Result<void> Planner::set_ref(const RepoId& repo, const FoundRef& ref) {
@@ -131,6 +164,11 @@ Result<void> Planner::set_ref(const RepoId& repo, const FoundRef& ref) {
       stop_, [&](auto done) { trees_.ask_revision(repo, ref.revision, std::move(done)); });
   if (asked) return {};
   if (asked.error().code == Code::cancelled) return fail(asked);
+  if (request_.confirmed_only) {
+    report_->skipped.push_back(
+        {"refs/" + ref.revision, Skip::unconfirmed, std::move(asked.error().message)});
+    return {};
+  }
   auto taken = await<bool>(stop_, [&](auto done) {
     trees_.attest_ref(repo, ref.revision, ref.commit, std::move(done));
   });

@@ -43,7 +43,8 @@ class Planner {
   Result<WholeTree> ask(const RepoId& repo, FoundCommit& commit);
   Result<WholeTree> attest(const Found& found, const RepoId& repo, FoundCommit& commit);
   Result<BlobId> name(const Folder& folder, const FoundFile& file);
-  void choose(const FoundCommit& commit, const WholeTree& tree);
+  Result<void> choose(const Folder& folder, const FoundCommit& commit, const WholeTree& tree);
+  Result<bool> is_same(const Folder& folder, const FoundFile& file, const BlobInfo& blob);
   Result<void> set_ref(const RepoId& repo, const FoundRef& ref);
   void skip(const FoundFile& file, Skip why, std::string reason);
 
@@ -55,6 +56,7 @@ class Planner {
   ImportReport* report_ = nullptr;
   std::vector<Take> takes_;
   std::set<std::uint64_t> planned_;  // blobs
+  std::set<std::string> compared_;   // blobs of the folder, by their links' hash
 };
 
 }  // namespace hffs::carry

@@ -69,6 +69,12 @@ struct CheckArguments {
   bool fetch = false, offline = false, json = false;
   DaemonName where;
 };
+struct AdoptArguments {
+  std::vector<std::string> directories;
+  std::string home_root;
+  bool dry_run = false, undo = false, finish = false, self_attested = false, json = false;
+  Flags flags;
+};
 struct PinsArguments {
   bool json = false;
   DaemonName where;
@@ -88,6 +94,10 @@ Result<void> list(const ListArguments& arguments);
 // The exit code is the command's own.
 Result<int> lock(const LockArguments& arguments);
 Result<void> check(const CheckArguments& arguments);
+Result<void> adopt(const AdoptArguments& arguments);
+
+// An import that a conversation is asked for: its whole report.
+Result<nlohmann::json> run_import(Conversation& conversation, const nlohmann::json& request);
 
 // "REPO" or "REPO@REVISION", as people write it.
 struct RepoAt {

@@ -21,31 +21,6 @@ Result<json> ask(Conversation& conversation, const json& request) {
   return json::parse(*answer);
 }
 
-Result<json> run_import(Conversation& conversation, const json& request) {
-  auto started = ask(conversation, request);
-  if (!started) return started;
-  json look{{"command", "import-progress"}, {"job", started->at("job")}};
-  Progress progress;
-  Result<json> answer;
-  while (true) {
-    answer = ask(conversation, look);
-    if (!answer || !answer->at("running").get<bool>()) break;
-    progress.show(answer->at("doing"), answer->at("files_done"), answer->at("files"),
-                  answer->at("bytes_done"), answer->at("bytes"));
-    std::this_thread::sleep_for(kPause);
-  }
-  progress.clear();
-  if (!answer) return answer;
-  json report{{"commits", json::array()}, {"skipped", json::array()}, {"remarks", json::array()}};
-  while (true) {
-    for (auto& [name, list] : report.items())
-      for (const json& item : answer->at(name)) list.push_back(item);
-    if (answer->at("next").is_null()) return report;
-    look["from"] = answer->at("next");
-    if (answer = ask(conversation, look); !answer) return answer;
-  }
-}
-
 void print_for_people(const json& report) {
   for (const json& commit : report.at("commits")) {
     const auto number = [&](const char* name) { return commit.at(name).get<std::uint64_t>(); };
@@ -80,6 +55,31 @@ Result<void> judge(const json& report) {
 }
 
 }  // namespace
+
+Result<json> run_import(Conversation& conversation, const json& request) {
+  auto started = ask(conversation, request);
+  if (!started) return started;
+  json look{{"command", "import-progress"}, {"job", started->at("job")}};
+  Progress progress;
+  Result<json> answer;
+  while (true) {
+    answer = ask(conversation, look);
+    if (!answer || !answer->at("running").get<bool>()) break;
+    progress.show(answer->at("doing"), answer->at("files_done"), answer->at("files"),
+                  answer->at("bytes_done"), answer->at("bytes"));
+    std::this_thread::sleep_for(kPause);
+  }
+  progress.clear();
+  if (!answer) return answer;
+  json report{{"commits", json::array()}, {"skipped", json::array()}, {"remarks", json::array()}};
+  while (true) {
+    for (auto& [name, list] : report.items())
+      for (const json& item : answer->at(name)) list.push_back(item);
+    if (answer->at("next").is_null()) return report;
+    look["from"] = answer->at("next");
+    if (answer = ask(conversation, look); !answer) return answer;
+  }
+}
 
 Result<void> import_folder(const ImportArguments& arguments) {
   std::error_code error;

@@ -33,6 +33,7 @@ constexpr const char* kExamples = R"(Examples:
   hffs umount ~/hf
 
   sudo hffs mount /mnt/hf --allow-other    one mount for all users of a server
+  sudo hffs adopt --dry-run                and their caches made views of it
 
 `hffs COMMAND --help` says more about a command.)";
 

@@ -34,6 +34,38 @@ Examples:
 Exit codes: 10 if a hash differs, 3 if a ref, commit or file is gone, 12 if bytes are missing, 17 if a ref
 has moved, 7 if the Hub could not be asked; the first of these that is so.)";
 
+constexpr const char* kAdoptHelp = R"(Makes the caches that users have each filled views of the mount: imports and checks each repository,
+then puts a link to the mount in its place. One run as root does all users. The originals stay beside the
+links until --finish; until then --undo puts them back. Left as they are, with the reason: folders that are
+in use, that hold wrong bytes, partial downloads or broken links, and what the Hub does not list. May be
+killed at any moment, and run again.
+
+Whatever is adopted can be read by everybody who sees the mount: that is why only what the Hub lists for
+the daemon is, without --self-attested. Give the daemon no token that its users may not all use.
+
+Examples:
+  sudo hffs adopt --dry-run                what there is, and how much of it twice
+  sudo hffs adopt                          the caches of all users in the password database
+  sudo hffs adopt --home-root /home        of all homes there
+  sudo hffs adopt /data/alice/hf           a HF_HOME, a HF_HUB_CACHE, or a home
+  sudo hffs adopt --undo /home/alice       everything back, below a directory
+  sudo hffs adopt --finish                 remove the originals)";
+
+void add_adopt(CLI::App& app, AdoptArguments& words) {
+  auto* adopt = app.add_subcommand("adopt", "Turn the caches of a server's users into views of the mount");
+  adopt->footer(kAdoptHelp);
+  adopt->add_option("DIR", words.directories, "Caches, or what holds them [those of all users]");
+  adopt->add_option("--home-root", words.home_root, "Where homes are: /home")->type_name("DIR");
+  auto* dry_run = adopt->add_flag("--dry-run,-n", words.dry_run, "Only say what there is");
+  auto* undo = adopt->add_flag("--undo", words.undo, "Put the originals back")->excludes(dry_run);
+  adopt->add_flag("--finish", words.finish, "Remove the originals")->excludes(dry_run)->excludes(undo);
+  adopt->add_flag("--self-attested", words.self_attested,
+                  "Adopt also what the Hub does not list: everybody will see it");
+  adopt->add_flag("--json", words.json, "For programs");
+  adopt->add_option("--state-dir", words.flags.state_dir, "The daemon's state directory")
+      ->type_name("DIR");
+}
+
 }  // namespace
 
 void add_daemon(CLI::App* command, DaemonName& where) {
@@ -65,6 +97,7 @@ void add_version_commands(CLI::App& app, VersionWords& words) {
   check->add_flag("--offline", words.check.offline, "Send no request")->excludes(fetch);
   check->add_flag("--json", words.check.json, "For programs");
   add_daemon(check, words.check.where);
+  add_adopt(app, words.adopt);
 }
 
 std::optional<Result<int>> run_version_command(const std::string& command,
@@ -76,6 +109,7 @@ std::optional<Result<int>> run_version_command(const std::string& command,
   if (command == "ls") return done(list(words.list));
   if (command == "lock") return lock(words.lock);
   if (command == "check") return done(check(words.check));
+  if (command == "adopt") return done(adopt(words.adopt));
   return std::nullopt;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The words of the commands about versions: ls, lock, check. Threads: main only.
+// The words of the commands about versions, ls, lock and check, and adopt. Threads: main only.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -14,6 +14,7 @@ struct VersionWords {
   ListArguments list;
   LockArguments lock;
   CheckArguments check;
+  AdoptArguments adopt;
 };
 void add_version_commands(CLI::App& app, VersionWords& words);
 // The exit code; nothing: the command is another's.

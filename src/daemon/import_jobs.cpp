@@ -91,6 +91,18 @@ Result<json> ImportJobs::start(const Peer& peer, const json& request) {
     if (!revision) return fail(revision);
     wanted.revision = *revision;
   }
+  const auto confirmed_only = switch_of(request, "confirmed_only");
+  if (!confirmed_only) return fail(Error(confirmed_only.error()));
+  wanted.confirmed_only = *confirmed_only;
+  const auto compare = switch_of(request, "compare");
+  if (!compare) return fail(Error(compare.error()));
+  wanted.compare = *compare;
+  if (request.contains("inode")) {
+    const auto device = number_of(request, "device"), inode = number_of(request, "inode");
+    if (!device) return fail(Error(device.error()));
+    if (!inode) return fail(Error(inode.error()));
+    wanted.identity = {static_cast<dev_t>(*device), static_cast<ino_t>(*inode)};
+  }
   auto job = job_.lock();
   if (job->importer && !job->importer->result())
     return fail(Code::busy, "another import is under way; wait for its end");

@@ -22,7 +22,8 @@ class ImportJobs {
  public:
   ImportJobs(Trees& trees, Store& store, Disk& disk);
 
-  // "path"; of a plain folder also "repo" and "revision".
+  // "path"; of a plain folder also "repo" and "revision"; "confirmed_only", "compare", and "device" and
+  // "inode", which the folder must have (carry.h).
   Result<nlohmann::json> start(const Peer& peer, const nlohmann::json& request);
   // "job"; "from": where the report's lists go on.
   Result<nlohmann::json> look(const Peer& peer, const nlohmann::json& request);

@@ -92,6 +92,13 @@ Result<Stamp> stamp_of(int fd) {
                .changed = nanoseconds(status.st_ctim)};
 }
 
+std::optional<std::pair<dev_t, ino_t>> Folder::identity(const std::string& place) const {
+  const auto fd = open_beneath(place, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  struct stat status{};
+  if (!fd || ::fstat(fd->get(), &status) != 0) return {};
+  return std::pair(status.st_dev, status.st_ino);
+}
+
 Result<Folder::File> Folder::open_file(const std::string& place) const {
   // Not blocked by a pipe, and no device is touched before it is known to be a file.
   auto fd = open_beneath(place, O_RDONLY | O_NONBLOCK | O_NOCTTY);
@@ -148,6 +155,7 @@ std::string_view name_of(Skip why) {
     case Skip::not_in_tree: return "not_in_tree";
     case Skip::unreferenced: return "unreferenced";
     case Skip::bad_name: return "bad_name";
+    case Skip::unconfirmed: return "unconfirmed";
   }
   return "unknown";
 }
