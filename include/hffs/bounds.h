@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Bounds: how much a store may hold, and what goes when that is reached: whole blobs, those first
-// that were open longest ago, never one that is open or pinned. Where nothing may go, new blocks are
-// not kept (Code::no_space), and readers are served all the same.
+// that were open longest ago, never one that is open or pinned or can be had nowhere else. Where
+// nothing may go, new blocks are not kept (Code::no_space), and readers are served all the same.
 //
-// Threads: any; nothing blocks, but state(), which reads the index. Completions and `pinned` run on
+// Threads: any; nothing blocks, but state(), which reads the index. Completions and `staying` run on
 // the store's eviction thread with no lock held.
 #pragma once
 
@@ -39,10 +39,12 @@ class Bounds {
  public:
   virtual ~Bounds() = default;
 
+  // Why a blob must stay: it is pinned, or nobody has it whom it could be fetched from.
+  enum class Stay : std::uint8_t { pinned, only_copy };
   // Names the blobs (by number) that must stay. Set once, before anything can be evicted: until
   // then nothing is.
-  using Visit = std::function<void(std::uint64_t number)>;
-  virtual void protect(std::function<void(const ReadTxn&, const Visit&)> pinned) = 0;
+  using Visit = std::function<void(std::uint64_t number, Stay why)>;
+  virtual void protect(std::function<void(const ReadTxn&, const Visit&)> staying) = 0;
 
   // Called on the eviction thread for each blob that went, with the incarnation that ended. Set once,
   // before use.
@@ -51,13 +53,14 @@ class Bounds {
 
   struct Order {
     std::vector<std::uint64_t> blobs;  // go, though the limits would let them stay
+    bool only_copies = false;          // … and though nobody else has them
     bool dry_run = false;
   };
   struct Outcome {
     std::vector<std::uint64_t> blobs;  // that went, or would go
     std::uint64_t bytes = 0;
-    std::uint64_t open_bytes = 0, pinned_bytes = 0;  // of Order::blobs, and stay
-    std::uint64_t over_bytes = 0;                    // above a limit, and nothing may go
+    std::uint64_t open_bytes = 0, pinned_bytes = 0, only_copy_bytes = 0;  // of Order::blobs, and stay
+    std::uint64_t over_bytes = 0;  // above a limit, and nothing may go
   };
   // What is ordered goes, and then what the limits demand.
   virtual void evict(Order order, Done<Outcome> done) = 0;
@@ -65,7 +68,7 @@ class Bounds {
   struct State {
     std::uint64_t max_size = 0, min_free = 0;
     std::uint64_t used = 0;      // bytes of blocks, with what is just being written
-    std::uint64_t pinned = 0;    // of these
+    std::uint64_t pinned = 0, only_copies = 0;  // of these
     std::uint64_t unlinked = 0;  // beside these: in files that have no name any more and are still open
   };
   virtual State state() const = 0;

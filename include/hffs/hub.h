@@ -46,13 +46,16 @@ class Secret {
   std::string value_;
 };
 
+constexpr uid_t kFolderItself = static_cast<uid_t>(-1);  // no user's
+
 struct RepoInfo {
   RepoId id;        // canonical: differs from the id asked for after a rename
   std::optional<CommitId> commit;  // what the revision resolves to; nothing: no such revision
   WallTime last_modified{};
   bool is_private = false;
   bool is_gated = false;
-  // A folder's word, not the Hub's; and the user who vouches for it (trees.h: self-attested).
+  // A folder's word, not the Hub's (trees.h: self-attested); and who vouches for it: kFolderItself, since
+  // an origin can be asked again, where an import has its user.
   std::optional<uid_t> attested_by;
 };
 

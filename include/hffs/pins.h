@@ -49,8 +49,9 @@ class Pins {
   const Clock& clock_;
 };
 
-// What is pinned, and the commits of frozen refs (frozen_refs.h), for Bounds::protect(). A blob may
-// be visited more than once.
-void visit_pinned_blobs(const ReadTxn& txn, const std::function<void(std::uint64_t)>& visit);
+// For Bounds::protect(): what is pinned, the commits of frozen refs (frozen_refs.h), and what commits
+// that somebody imported (trees.h) alone name, which no Hub and no folder is known to have. A blob may be
+// visited more than once.
+void visit_staying_blobs(const ReadTxn& txn, const Bounds::Visit& visit);
 
 }  // namespace hffs

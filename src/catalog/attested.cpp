@@ -49,6 +49,19 @@ CommitRow renumber(WriteTxn& txn, const Store& store, const CommitRow& commit) {
 
 }  // namespace
 
+std::vector<CommitNumber> find_self_attested(const ReadTxn& txn, std::size_t most) {
+  std::vector<CommitNumber> found;
+  visit_repos(txn, 0, [&](const RepoRow& repo) {
+    visit_commits(txn, repo.number, {}, [&](std::string_view, std::uint64_t number) {
+      const auto commit = load_commit(txn, static_cast<CommitNumber>(number));
+      if (commit && commit->attested_by && found.size() < most) found.push_back(commit->number);
+      return found.size() < most;
+    });
+    return found.size() < most;
+  });
+  return found;
+}
+
 bool grows_into(const std::vector<TreeEntry>& now, const std::vector<TreeEntry>& then) {
   std::map<std::string_view, const TreeEntry*> by_path;
   for (const TreeEntry& file : then)

@@ -90,6 +90,8 @@ std::vector<SourceRow> all_sources(const ReadTxn& txn, std::uint64_t blob);
 // Where to ask for its bytes, likeliest first: the commit that each repository was heard of last
 // with, the newest knowledge first; then what they had before. At most a few.
 std::vector<SourceRow> load_sources(const ReadTxn& txn, std::uint64_t blob);
+// Whether a commit has the blob that the Hub lists, or a folder that is an origin: not only an import.
+bool origin_has(const ReadTxn& txn, std::uint64_t blob);
 // "dir/file" of a position; empty for the root.
 std::string path_of(const ReadTxn& txn, CommitNumber commit, Position position);
 
@@ -123,7 +125,9 @@ void erase_source(WriteTxn& txn, std::uint64_t blob, std::string_view hex, const
 void put_entries(WriteTxn& txn, Store& store, CommitRow& commit,
                  const std::vector<TreeEntry>& entries);
 
-// attested.cpp: self-attested commits. The files of a tree, whose paths hold.
+// attested.cpp: self-attested commits, at most so many of them.
+std::vector<CommitNumber> find_self_attested(const ReadTxn& txn, std::size_t most = SIZE_MAX);
+// The files of a tree, whose paths hold.
 std::vector<TreeEntry> load_files(const ReadTxn& txn, const Store& store, const CommitRow& commit);
 // Makes `files` the whole tree of a commit, by the Hub's word or (`attested_by`) a folder's. Where
 // that takes away or changes a file, the commit gets a new number, for a node means one thing for

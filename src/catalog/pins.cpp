@@ -138,20 +138,25 @@ std::vector<std::uint64_t> Pins::unreferenced(const std::optional<RepoId>& repo)
   return blobs;
 }
 
-void visit_pinned_blobs(const ReadTxn& txn, const Visit& visit) {
+void visit_staying_blobs(const ReadTxn& txn, const Bounds::Visit& visit) {
+  const auto pinned = [&](std::uint64_t blob) { visit(blob, Bounds::Stay::pinned); };
   visit_frozen_refs(txn, [&](const FrozenRef& ref) {
     const auto repo = catalog::find_repo(txn, ref.repo);
     const auto commit = repo ? catalog::find_commit(txn, *repo, ref.commit.hex()) : std::nullopt;
-    if (commit) visit_commit(txn, *commit, visit);
+    if (commit) visit_commit(txn, *commit, pinned);
   });
   for (const Pin& pin : load_pins(txn)) {
     const auto repo = catalog::find_repo(txn, pin.repo);
     if (!repo) continue;
     if (!pin.commit)
-      visit_repo(txn, *repo, visit);
+      visit_repo(txn, *repo, pinned);
     else if (const auto commit = catalog::find_commit(txn, *repo, pin.commit->hex()))
-      visit_commit(txn, *commit, visit);
+      visit_commit(txn, *commit, pinned);
   }
+  for (const CommitNumber commit : catalog::find_self_attested(txn))
+    visit_commit(txn, commit, [&](std::uint64_t blob) {
+      if (!catalog::origin_has(txn, blob)) visit(blob, Bounds::Stay::only_copy);
+    });
 }
 
 }  // namespace hffs

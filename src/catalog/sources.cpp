@@ -69,6 +69,16 @@ std::vector<SourceRow> load_sources(const ReadTxn& txn, std::uint64_t blob) {
   return rows;
 }
 
+bool origin_has(const ReadTxn& txn, std::uint64_t blob) {
+  bool found = false;
+  visit_sources(txn, blob, [&](const SourceRow& row) {
+    const auto commit = load_commit(txn, row.commit);
+    found = commit && commit->attested_by.value_or(kFolderItself) == kFolderItself;
+    return !found;
+  });
+  return found;
+}
+
 void put_source(WriteTxn& txn, std::uint64_t blob, const SourceRow& row) {
   const std::string first = KeyWriter().u64(blob).u32(row.repo).bytes();
   const auto known = txn.get(Table::blob_sources, first);

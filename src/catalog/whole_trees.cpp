@@ -119,15 +119,11 @@ void CatalogImpl::attest_ref(const RepoId& id, const std::string& revision, cons
 std::vector<SelfAttested> CatalogImpl::self_attested(std::size_t most) const {
   std::vector<SelfAttested> found;
   store_.read([&](const ReadTxn& txn) {
-    visit_repos(txn, 0, [&](const RepoRow& repo) {
-      visit_commits(txn, repo.number, {}, [&](std::string_view, std::uint64_t number) {
-        const auto commit = load_commit(txn, static_cast<CommitNumber>(number));
-        if (commit && commit->attested_by && found.size() < most)
-          found.push_back({repo.id, commit->id, *commit->attested_by});
-        return found.size() < most;
-      });
-      return found.size() < most;
-    });
+    for (const CommitNumber number : find_self_attested(txn, most)) {
+      const auto commit = load_commit(txn, number);
+      if (const auto repo = load_repo(txn, commit->repo))
+        found.push_back({repo->id, commit->id, *commit->attested_by});
+    }
   });
   return found;
 }

@@ -45,7 +45,7 @@ struct ExportArguments {
 };
 struct CollectArguments {
   std::string repo;  // empty: only what the limits demand
-  bool unreferenced = false, dry_run = false, json = false;
+  bool unreferenced = false, imported = false, dry_run = false, json = false;
   DaemonName where;
 };
 struct PinArguments {

@@ -88,7 +88,8 @@ constexpr const char* kPathHelp = R"(Examples:
 
 constexpr const char* kCollectHelp = R"(Without REPO: what was open longest ago goes, until the limits (--max-size, --min-free of `hffs
 mount`) hold; the daemon does so by itself when it needs room. With REPO: all of it goes, but what
-is open or pinned. What went is fetched again when it is read again.
+is open or pinned. What went is fetched again when it is read again; what was imported and cannot be
+fetched, since no Hub has confirmed it, stays unless --imported is given.
 
 Examples:
   hffs gc --dry-run                        what would go
@@ -241,6 +242,8 @@ void add_storage(CLI::App& app, Words& words) {
   collect->add_option("REPO", words.collect.repo, "ORG/NAME or datasets/ORG/NAME: all of it");
   collect->add_flag("--unreferenced", words.collect.unreferenced,
                     "All that is in no commit of a branch, tag or pull request");
+  collect->add_flag("--imported", words.collect.imported,
+                    "Of what is named, also the only copies: they are lost");
   collect->add_flag("--dry-run,-n", words.collect.dry_run, "Only say what would go");
   collect->add_flag("--json", words.collect.json, "For programs");
   cli::add_daemon(collect, words.collect.where);

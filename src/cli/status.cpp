@@ -42,6 +42,9 @@ void print_for_people(const json& status) {
                          bytes_text(count(store, "max_size")), limits);
   if (count(store, "pinned_bytes") != 0)
     limits += fmt::format("; {} pinned", bytes_text(count(store, "pinned_bytes")));
+  if (count(store, "only_copy_bytes") != 0)
+    limits += fmt::format("; {} kept, for they were imported and no Hub is known to have them",
+                          bytes_text(count(store, "only_copy_bytes")));
   if (count(store, "unlinked_bytes") != 0)
     limits += fmt::format("; {} more in removed files that are still open",
                           bytes_text(count(store, "unlinked_bytes")));

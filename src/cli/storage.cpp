@@ -47,8 +47,12 @@ void print_for_people(const json& done) {
     fmt::print("{} stay, for they are open\n", bytes_text(count(done, "open_bytes")));
   if (count(done, "pinned_bytes") != 0)
     fmt::print("{} stay, for they are pinned\n", bytes_text(count(done, "pinned_bytes")));
+  if (count(done, "only_copy_bytes") != 0)
+    fmt::print("{} stay, for they were imported and no Hub is known to have them; --imported "
+               "evicts them, too\n",
+               bytes_text(count(done, "only_copy_bytes")));
   if (count(done, "over_bytes") != 0)
-    fmt::print("still {} above the limits: what is left is open or pinned\n",
+    fmt::print("still {} above the limits: what is left is open, pinned or the only copy\n",
                bytes_text(count(done, "over_bytes")));
 }
 
@@ -91,6 +95,7 @@ Result<void> collect(const CollectArguments& arguments) {
   const json request{{"command", "gc"},
                      {"repo", arguments.repo},
                      {"unreferenced", arguments.unreferenced},
+                     {"imported", arguments.imported},
                      {"dry_run", arguments.dry_run}};
   auto done = ask(arguments.where, request, kLongest);
   if (!done) return fail(done);

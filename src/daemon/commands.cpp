@@ -53,7 +53,7 @@ nlohmann::json Commands::status() const {
   for (const SelfAttested& each : parts_.catalog->self_attested(kMostSelfAttested))
     self_attested.push_back({{"repo", each.repo.text()},
                              {"commit", each.commit.hex()},
-                             {"imported_by", each.importer}});
+                             {"imported_by", each.importer == kFolderItself ? nlohmann::json() : nlohmann::json(each.importer)}});
   const Store::Usage store = parts_.store.usage();
   const Bounds::State bounds = parts_.store.bounds().state();
   const Catalog::Usage catalog = parts_.catalog->usage();
@@ -84,6 +84,7 @@ nlohmann::json Commands::status() const {
         {"free_bytes", store.free_bytes},
         {"used_bytes", bounds.used},
         {"pinned_bytes", bounds.pinned},
+        {"only_copy_bytes", bounds.only_copies},
         {"unlinked_bytes", bounds.unlinked},
         {"max_size", bounds.max_size},
         {"min_free", bounds.min_free},

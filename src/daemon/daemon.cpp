@@ -134,7 +134,7 @@ Result<void> RunningDaemon::open_parts() {
       *store_, *access_, clock, metrics_);
   if (!catalog) return fail(catalog);
   catalog_ = std::move(*catalog);
-  store_->bounds().protect(visit_pinned_blobs);
+  store_->bounds().protect(visit_staying_blobs);
   store_->bounds().on_evicted([this](std::uint64_t number, std::uint32_t incarnation) {
     auto server = served_by_.lock();
     // st_blocks of a verified blob is believed for good.

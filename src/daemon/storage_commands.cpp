@@ -39,6 +39,7 @@ nlohmann::json report(Store& store, Catalog& catalog, const Bounds::Outcome& out
           {"evicted_bytes", outcome.bytes},
           {"open_bytes", outcome.open_bytes},
           {"pinned_bytes", outcome.pinned_bytes},
+          {"only_copy_bytes", outcome.only_copy_bytes},
           {"over_bytes", outcome.over_bytes},
           {"used_bytes", state.used},
           {"max_size", state.max_size},
@@ -52,17 +53,21 @@ void StorageCommands::collect(const Peer& peer, const nlohmann::json& request,
   if (auto may = check_owner(peer, "evict"); !may) return done(fail(may));
   const auto name = text_of(request, "repo", "");
   const auto unreferenced = switch_of(request, "unreferenced");
+  const auto imported = switch_of(request, "imported");
   const auto dry_run = switch_of(request, "dry_run");
   if (!name) return done(fail(Error(name.error())));
   if (!unreferenced) return done(fail(Error(unreferenced.error())));
+  if (!imported) return done(fail(Error(imported.error())));
   if (!dry_run) return done(fail(Error(dry_run.error())));
+  if (*imported && name->empty() && !*unreferenced)
+    return done(fail(Code::invalid, "what was imported goes by name only: say which repository"));
   std::optional<RepoId> repo;
   if (!name->empty()) {
     auto parsed = RepoId::parse_user(*name);
     if (!parsed) return done(fail(parsed));
     repo = std::move(*parsed);
   }
-  Bounds::Order order{.dry_run = *dry_run};
+  Bounds::Order order{.only_copies = *imported, .dry_run = *dry_run};
   if (*unreferenced)
     order.blobs = pins_->unreferenced(repo);
   else if (repo)

@@ -20,8 +20,8 @@ class StorageCommands {
   StorageCommands(Store& store, std::shared_ptr<Catalog> catalog, const Clock& clock)
       : store_(store), catalog_(std::move(catalog)), pins_(std::make_shared<Pins>(store, clock)) {}
 
-  // {"repo": …, "unreferenced": false, "dry_run": false}: what is named goes, then what the limits
-  // demand.
+  // {"repo": …, "unreferenced": false, "imported": false, "dry_run": false}: what is named goes, but
+  // for the only copies unless "imported", then what the limits demand.
   void collect(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
   // {"repo": …, "revision": …}: a revision is pinned as the commit that it is now.
   void pin(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);

@@ -27,8 +27,8 @@ Evictor::Evictor(Parts parts, const Limits& limits, std::shared_ptr<UsageCounter
   thread_ = start_store_thread("hffs-evict", [this] { run(); });
 }
 
-void Evictor::protect(Pinned pinned) {
-  *pinned_.lock() = std::make_shared<const Pinned>(std::move(pinned));
+void Evictor::protect(Staying staying) {
+  *staying_.lock() = std::make_shared<const Staying>(std::move(staying));
 }
 
 Result<void> Evictor::reserve(Need need) {
@@ -46,7 +46,7 @@ Result<void> Evictor::reserve(Need need) {
   }
   if (space_.take(need)) return {};
   return fail(Code::no_space,
-              "the store's limit is reached, and all that it holds is open or pinned");
+              "the store's limit is reached, and all that it holds is open, pinned or the only copy");
 }
 
 void Evictor::evict(Order order, Done<Outcome> done) {
@@ -111,11 +111,11 @@ Result<Bounds::Outcome> Evictor::make_room(const Order& order, Need need) {
     const bool first = tries == 0;
     const std::uint64_t wanted = space_.shortage(need);
     if (wanted == 0 && (!first || order.blobs.empty())) break;
-    const Victims victims =
-        choose(first ? order.blobs : std::vector<std::uint64_t>{}, wanted);
+    const Victims victims = choose(first ? order : Order{}, wanted);
     if (first) {
       outcome.open_bytes = victims.open_bytes;
       outcome.pinned_bytes = victims.pinned_bytes;
+      outcome.only_copy_bytes = victims.only_copy_bytes;
     }
     if (order.dry_run) {
       outcome.blobs = victims.numbers;
@@ -133,14 +133,16 @@ Result<Bounds::Outcome> Evictor::make_room(const Order& order, Need need) {
   return outcome;
 }
 
-Victims Evictor::choose(const std::vector<std::uint64_t>& ordered, std::uint64_t wanted) const {
-  const auto pinned = *pinned_.lock();
-  if (!pinned) return {};
-  const std::unordered_set<std::uint64_t> going(ordered.begin(), ordered.end());
-  std::unordered_set<std::uint64_t> stay;
+Victims Evictor::choose(const Order& order, std::uint64_t wanted) const {
+  const auto staying = *staying_.lock();
+  if (!staying) return {};
+  const std::unordered_set<std::uint64_t> going(order.blobs.begin(), order.blobs.end());
+  std::unordered_set<std::uint64_t> pinned, only_copies;
   std::vector<Candidate> candidates;
   parts_.environment.read([&](const ReadTxn& txn) {
-    (*pinned)(txn, [&](std::uint64_t number) { stay.insert(number); });
+    (*staying)(txn, [&](std::uint64_t number, Stay why) {
+      (why == Stay::pinned ? pinned : only_copies).insert(number);
+    });
     Recency::Times times = load_times(txn);
     for (const auto& [number, time] : parts_.recency.unsaved()) times[number] = time;
     txn.scan(Table::blobs, {}, {}, [&](std::string_view key, std::string_view value) {
@@ -154,8 +156,9 @@ Victims Evictor::choose(const std::vector<std::uint64_t>& ordered, std::uint64_t
       const auto time = times.find(number);
       each.last_open = time == times.end() ? 0 : time->second;
       each.open = parts_.leases.is_open(number);
-      each.pinned = stay.contains(number);
+      each.pinned = pinned.contains(number);
       each.ordered = going.contains(number);
+      each.only_copy = only_copies.contains(number) && !(each.ordered && order.only_copies);
       candidates.push_back(each);
       return true;
     });
@@ -262,13 +265,14 @@ Bounds::State Evictor::state() const {
   State state{.max_size = space_.max_size(), .min_free = space_.min_free(), .used = space_.used()};
   state.unlinked =
       static_cast<std::uint64_t>(std::max<std::int64_t>(0, usage_->unlinked_bytes.load()));
-  const auto pinned = *pinned_.lock();
-  if (!pinned) return state;
+  const auto staying = *staying_.lock();
+  if (!staying) return state;
   parts_.environment.read([&](const ReadTxn& txn) {
-    std::unordered_set<std::uint64_t> seen;
-    (*pinned)(txn, [&](std::uint64_t number) {
-      if (!seen.insert(number).second) return;
-      if (const auto row = load_blob_row(txn, number)) state.pinned += row->bytes_here();
+    std::set<std::pair<std::uint64_t, Stay>> seen;
+    (*staying)(txn, [&](std::uint64_t number, Stay why) {
+      if (!seen.emplace(number, why).second) return;
+      if (const auto row = load_blob_row(txn, number))
+        (why == Stay::pinned ? state.pinned : state.only_copies) += row->bytes_here();
     });
   });
   return state;

@@ -34,6 +34,7 @@ namespace hffs {
 
 class Evictor final : public Bounds {
  public:
+  using Staying = std::function<void(const ReadTxn&, const Visit&)>;
   struct Parts {
     Disk& disk;
     const StateDir& directory;
@@ -59,7 +60,7 @@ class Evictor final : public Bounds {
   // Writes down when blobs were open, and ends. Later reservations get what is free.
   void stop();
 
-  void protect(std::function<void(const ReadTxn&, const Visit&)> pinned) override;
+  void protect(Staying staying) override;
   void on_evicted(std::function<void(std::uint64_t, std::uint32_t)> listener) override {
     *listener_.lock() = std::make_shared<const Listener>(std::move(listener));
   }
@@ -73,12 +74,11 @@ class Evictor final : public Bounds {
     Done<Outcome> done;
   };
   using Listener = std::function<void(std::uint64_t, std::uint32_t)>;
-  using Pinned = std::function<void(const ReadTxn&, const Visit&)>;
 
   void run();
   // Until `need` fits, or nothing may go.
   Result<Outcome> make_room(const Order& order, Need need);
-  Victims choose(const std::vector<std::uint64_t>& ordered, std::uint64_t wanted) const;
+  Victims choose(const Order& order, std::uint64_t wanted) const;
   // Of these, those that went.
   Result<void> evict_all(const std::vector<std::uint64_t>& numbers, Outcome& outcome);
   Result<void> evict_some(std::vector<OpenBlobs::Evicting> batch, Outcome& outcome);
@@ -88,7 +88,7 @@ class Evictor final : public Bounds {
   const Parts parts_;
   const std::shared_ptr<UsageCounters> usage_;
   Space space_;
-  mutable Guarded<std::shared_ptr<const Pinned>> pinned_;
+  mutable Guarded<std::shared_ptr<const Staying>> staying_;
   Guarded<std::shared_ptr<const Listener>> listener_;
 
   std::mutex mutex_;

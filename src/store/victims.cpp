@@ -9,9 +9,11 @@ namespace hffs {
 Victims choose_victims(std::vector<Candidate> candidates, std::uint64_t wanted) {
   Victims victims;
   std::erase_if(candidates, [&](const Candidate& each) {
-    const bool stays = each.pinned || each.open;
+    const bool stays = each.pinned || each.open || each.only_copy;
     if (stays && each.ordered)
-      (each.pinned ? victims.pinned_bytes : victims.open_bytes) += each.bytes;
+      (each.pinned ? victims.pinned_bytes
+       : each.open ? victims.open_bytes
+                   : victims.only_copy_bytes) += each.bytes;
     return stays || each.bytes == 0;
   });
   std::ranges::sort(candidates, {}, [](const Candidate& each) {

@@ -32,7 +32,8 @@ class EvictionTest : public StoreTest {
   }
   void allow() {
     store_->bounds().protect([this](const ReadTxn&, const Bounds::Visit& visit) {
-      for (const std::uint64_t number : pinned_) visit(number);
+      for (const std::uint64_t number : pinned_) visit(number, Bounds::Stay::pinned);
+      for (const std::uint64_t number : only_copies_) visit(number, Bounds::Stay::only_copy);
     });
   }
   Result<Bounds::Outcome> evict(Bounds::Order order = {}) {
@@ -61,7 +62,7 @@ class EvictionTest : public StoreTest {
     return bytes;
   }
 
-  std::vector<std::uint64_t> pinned_;
+  std::vector<std::uint64_t> pinned_, only_copies_;
 };
 
 TEST_F(EvictionTest, WhatWasOpenLongestAgoGoesAlsoAfterARestart) {
@@ -105,6 +106,25 @@ TEST_F(EvictionTest, OpenAndPinnedBlobsStay) {
   EXPECT_EQ(all->pinned_bytes, 4 * kMiB);
   EXPECT_EQ(store_->bounds().state().pinned, 4 * kMiB);
   EXPECT_EQ(*read_all(*held), content(0, 4 * kMiB));
+}
+
+TEST_F(EvictionTest, AnOnlyCopyStaysUnlessItIsOrdered) {
+  open_bounded(8 * kMiB);
+  const std::uint64_t only = put(0, 4 * kMiB), other = put(1, 4 * kMiB);
+  only_copies_ = {only};
+  (void)blob(other);  // the newest of all
+  put(2, 4 * kMiB);
+  EXPECT_TRUE(is_here(only));
+  EXPECT_FALSE(is_here(other));
+  const auto stayed = evict({.blobs = {only}});
+  ASSERT_TRUE(stayed);
+  EXPECT_TRUE(stayed->blobs.empty());
+  EXPECT_EQ(stayed->only_copy_bytes, 4 * kMiB);
+  EXPECT_EQ(store_->bounds().state().only_copies, 4 * kMiB);
+  const auto went = evict({.blobs = {only}, .only_copies = true});
+  ASSERT_TRUE(went);
+  EXPECT_EQ(went->blobs, std::vector<std::uint64_t>{only});
+  EXPECT_EQ(went->only_copy_bytes, 0u);
 }
 
 TEST_F(EvictionTest, WhereNothingMayGoBlocksAreServedAndNotKept) {

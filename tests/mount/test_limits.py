@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from lab import MIB, Together, eventually
+from test_carry import make_cache, take_in
 from world import fresh_bytes
 
 LIMIT = 16 * MIB
@@ -180,6 +181,60 @@ def test_L5_unreferenced_revisions_go(bounded):
     assert gc(mount, "--unreferenced")["evicted_blobs"] == 1
     assert not is_here(mount, old, "a")
     assert is_here(mount, old, "same") and is_here(mount, new, "a")
+
+
+def import_unlisted(mount, make, id, commit, files):
+    """A folder's word, of a commit that the Hub has not."""
+    hub = make.folder()
+    make_cache(hub, id, commit, {path: (data, True) for path, data in files.items()})
+    assert take_in(mount, hub)["commits"][0]["self_attested"]
+
+
+def test_L6_what_was_imported_and_no_hub_has_stays(bounded, make):
+    world, mount = bounded
+    data, commit = fresh_bytes(5 * MIB), "a" * 40
+    import_unlisted(mount, make, "acme/carried", commit, {"a": data})
+    carried = mount.repo("acme/carried") / "snapshots" / commit / "a"
+    assert mount.status()["store"]["only_copy_bytes"] == 5 * MIB
+    assert "5.0 MiB kept" in mount.hffs("status", "--state-dir", str(mount.state)).out
+    for _ in range(5):  # more than the limit
+        read_whole(world, mount, {"x": fresh_bytes(5 * MIB)})
+    left = gc(mount, "acme/carried")
+    assert left["evicted_blobs"] == 0 and left["only_copy_bytes"] == 5 * MIB
+    assert "--imported" in mount.hffs("gc", "acme/carried", "--state-dir", str(mount.state)).out
+    assert carried.read_bytes() == data
+    assert mount.hffs("gc", "--imported", "--state-dir", str(mount.state)).code == 2
+    eventually(lambda: gc(mount, "acme/carried", "--imported", "-n")["open_bytes"] == 0, 10, "the end of all opens")
+    assert gc(mount, "acme/carried", "--imported")["evicted_bytes"] == 5 * MIB
+    assert mount.status()["store"]["only_copy_bytes"] == 0
+
+
+def test_L6_what_another_commit_has_is_evicted(bounded, make):
+    world, mount = bounded
+    data = fresh_bytes(5 * MIB)
+    import_unlisted(mount, make, "acme/carried", "b" * 40, {"a": data})
+    assert mount.status()["store"]["only_copy_bytes"] == 5 * MIB
+    repo = world.add({"the-same": data})
+    assert mount.file(repo, "the-same").read_bytes() == data
+    assert not world.content()
+    assert mount.status()["store"]["only_copy_bytes"] == 0
+    closed(mount, repo)
+    assert gc(mount, "acme/carried")["evicted_bytes"] == 5 * MIB
+
+
+def test_L6_what_a_folder_has_as_origin_is_evicted(make):
+    """Though it is self-attested, too: it can be read there again."""
+    data, folder = fresh_bytes(5 * MIB), make.folder()
+    make_cache(folder, "acme/carried", "c" * 40, {"a": (data, True)})
+    mount = make.mount(None, "--max-size", str(LIMIT), endpoints=[f"file://{folder}"])
+    file = mount.repo("acme/carried") / "snapshots" / ("c" * 40) / "a"
+    assert file.read_bytes() == data
+    assert mount.status()["catalog"]["self_attested"] == 1
+    eventually(lambda: mount.status()["store"]["verified_blobs"] == 1, 10, "verification")
+    assert mount.status()["store"]["only_copy_bytes"] == 0
+    eventually(lambda: gc(mount, "acme/carried", "--dry-run")["open_bytes"] == 0, 10, "the end of all opens")
+    assert gc(mount, "acme/carried")["evicted_bytes"] == 5 * MIB
+    assert file.read_bytes() == data
 
 
 def test_L1_the_limit_is_told_and_its_words_are_checked(bounded):
