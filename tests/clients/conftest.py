@@ -14,8 +14,9 @@ for folder in (HERE, HERE.parent):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-pytest.register_assert_rewrite("client", "mounted", "pair")
+pytest.register_assert_rewrite("client", "mounted", "opensora", "pair")
 import mounted  # noqa: E402
+import opensora  # noqa: E402
 from client import Client  # noqa: E402
 from hub import Hub  # noqa: E402
 
@@ -123,3 +124,10 @@ def module_mount(hub):
     """The same, gone after the module."""
     for make in _mounts():
         yield lambda *args: make(hub, *args)
+
+
+@pytest.fixture(scope="session")
+def stack(client, hub, folder):
+    """The client of Open-Sora 1.2, with its models on the hub."""
+    opensora.publish(hub, folder)
+    return client("opensora-1.2")

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 from client import by_clients
+from opensora import REPOS
 from pair import fill
-from test_opensora import REPOS, stack  # noqa: F401 (a fixture)
 
 ENCODERS = {"text encoder": "DeepFloyd/t5-v1_1-xxl", "text encoder in safetensors": "acme/t5-safetensors"}
 
@@ -30,7 +30,7 @@ def content_of_all(folder):
 
 
 @pytest.fixture(scope="module")
-def carried(stack, folder):  # noqa: F811
+def carried(stack, folder):
     """The cache that an ordinary client made, and what its models say."""
     cache = fill(stack, "opensora.py", folder / "plain-opensora-variable")
     return cache, {by: run(stack, cache, by) for by in ("variable", "cache_dir")}
@@ -44,7 +44,7 @@ def take_in(mount, cache):
 
 @pytest.mark.parametrize("by", ["variable", "cache_dir"])
 @pytest.mark.parametrize("way", ["downloaded", "exported"])
-def test_imported_where_there_is_no_hub(stack, carried, mount, folder, way, by):  # noqa: F811
+def test_imported_where_there_is_no_hub(stack, carried, mount, folder, way, by):
     cache, wanted = carried
     if way == "exported":
         there, cache = mount(), folder / f"exported-{by}"
@@ -58,7 +58,7 @@ def test_imported_where_there_is_no_hub(stack, carried, mount, folder, way, by):
     assert run(stack, made.point, by) == wanted[by]
 
 
-def test_half_of_a_shard_is_missing(stack, carried, hub, mount):  # noqa: F811
+def test_half_of_a_shard_is_missing(stack, carried, hub, mount):
     """Offline a model that is not wholly here is an error that names the file: a page fault on bytes that nobody can
     bring would be SIGBUS, and no program survives that."""
     made = mount("--prefetch", "off")
@@ -83,7 +83,7 @@ def test_half_of_a_shard_is_missing(stack, carried, hub, mount):  # noqa: F811
 
 
 @pytest.mark.parametrize("by", ["variable", "cache_dir"])
-def test_from_a_folder_where_they_lie(stack, carried, hub, mount_of, folder, by):  # noqa: F811
+def test_from_a_folder_where_they_lie(stack, carried, hub, mount_of, folder, by):
     cache, wanted = carried
     served = folder / f"served-{by}"
     shutil.copytree(cache, served, symlinks=True)
