@@ -79,11 +79,12 @@ Result<std::shared_ptr<BlobFile>> OpenBlobs::open_one(std::uint64_t number) {
     const std::lock_guard one_opener(opening_[number % opening_.size()]);
     if (auto blob = leases_->open(number)) return blob;
     if (leases_->is_evicting(number)) return nullptr;
+    // In this order: an object goes once its end is in the index, so if there is none the row that is
+    // read then is the next incarnation's.
+    const auto known = leases_->find(number);
     const auto row = load_row(number);
     if (!row) return fail(Code::not_found, "there is no blob {}", number);
-    if (const auto blob = leases_->find(number);
-        blob && row->incarnation == blob->identity().incarnation)
-      return leases_->add(blob);
+    if (known && row->incarnation == known->identity().incarnation) return leases_->add(known);
     if (row->size > kMostBlobBytes)
       return fail(Code::unsupported, "blob {} is said to have {} bytes", row->id.hex(), row->size);
     auto made = row->verified ? open_verified(number, *row) : open_filling(number, *row);
