@@ -18,7 +18,8 @@
 namespace hffs {
 namespace {
 
-constexpr int kGood = 0, kDamaged = 1, kMute = 2;
+// Not 1: what ends a program that has a fault of its own is no verdict.
+constexpr int kGood = 0, kDamaged = 101, kMute = 102;
 // A cursor that garbage leads in circles ends.
 constexpr unsigned kMostSeconds = 300;
 constexpr MDB_dbi kFreePages = 0;  // lmdb.h names it nowhere; mdb_stat reads it so
@@ -64,7 +65,7 @@ class Walk {
     const std::string_view name = "the list of free pages";
     rows(kFreePages, name, [&](std::string_view, std::string_view value) {
       std::vector<std::size_t> list(value.size() / sizeof(std::size_t));
-      std::memcpy(list.data(), value.data(), list.size() * sizeof(std::size_t));
+      if (!list.empty()) std::memcpy(list.data(), value.data(), list.size() * sizeof(std::size_t));
       // Its length, and then the pages, the highest first; 0 and 1 are meta pages.
       bool good = !list.empty() && list[0] == list.size() - 1;
       for (std::size_t i = 1; good && i < list.size(); ++i)
