@@ -5,6 +5,7 @@
 // and the store that is found then must open and read right.
 #include <fcntl.h>
 
+#include <atomic>
 #include <map>
 #include <set>
 #include <tuple>
@@ -168,7 +169,7 @@ class PowerLossTest : public StoreTest {
   std::map<std::string, Bytes> contents_;
   std::set<std::string> quarantined_;
   std::vector<Moment> moments_;
-  std::size_t checked_ = 0, claims_ = 0;
+  std::atomic<std::size_t> checked_ = 0, claims_ = 0;
   std::size_t replayed_ = 0;
   bool replay_each_ = false;
 };
@@ -323,7 +324,7 @@ TEST_F(PowerLossTest, AtEveryCallOfEverythingAtOnce) {
     }
   }
   ASSERT_TRUE(store_->flush());
-  recording_.at_each_call = {};
+  recording_.stop_telling();
   EXPECT_GE(checked_, 500u);
   EXPECT_GT(claims_, 500u);
   EXPECT_GT(metrics_.value(Metric::blobs_evicted), 5);

@@ -133,6 +133,12 @@ class RecordingDisk final : public Disk {
     return system_disk().remove(path);
   }
 
+  // From now on nobody is told of calls, nor is being told.
+  void stop_telling() {
+    const std::lock_guard lock(mutex_);
+    at_each_call = {};
+  }
+
  private:
   static std::string parent(const std::string& path) { return path.substr(0, path.rfind('/')); }
   static ino_t inode(int fd) {
