@@ -333,8 +333,14 @@ TEST_F(DamageTest, NoiseAnywhereInTheIndexIsSurvived) {
   const Bytes index = file_content(index_file());
   const std::size_t pages = index.size() / 4'096;
   std::mt19937 random(4);
-  int put_aside = 0;
-  for (std::size_t round = 0; round < pages * 2 && !HasFailure(); ++round) {
+  // LMDB, which reads the noise, is not instrumented.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  constexpr std::size_t step = 7;
+#else
+  constexpr std::size_t step = 1;
+#endif
+  std::size_t put_aside = 0, rounds = 0;
+  for (std::size_t round = 0; round < pages * 2 && !HasFailure(); round += step, ++rounds) {
     SCOPED_TRACE(fmt::format("page {} of {}, round {}", round % pages, pages, round));
     fs::remove_all(root());
     fs::copy(whole, root(), fs::copy_options::recursive);
@@ -348,13 +354,13 @@ TEST_F(DamageTest, NoiseAnywhereInTheIndexIsSurvived) {
     write_file(index_file(), damaged);
     const auto opened = try_open();
     ASSERT_TRUE(opened) << opened.error().message;
-    put_aside += static_cast<int>(store_->damages().size());
+    put_aside += store_->damages().size();
     expect_all_kept();
     close();
   }
-  EXPECT_GT(put_aside, static_cast<int>(pages / 2));
-  RecordProperty("put_aside", put_aside);
-  RecordProperty("rounds", static_cast<int>(pages * 2));
+  EXPECT_GT(put_aside, rounds / 4);
+  RecordProperty("put_aside", static_cast<int>(put_aside));
+  RecordProperty("rounds", static_cast<int>(rounds));
 }
 
 }  // namespace

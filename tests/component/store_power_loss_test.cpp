@@ -21,6 +21,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// One thread replays: what threads race for happens before.
+#if defined(__SANITIZE_THREAD__)
+constexpr std::size_t kReplayEvery = 8;
+#elif defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t kReplayEvery = 2;
+#else
+constexpr std::size_t kReplayEvery = 1;
+#endif
+
 using Rows = std::vector<std::tuple<Table, std::string, std::string>>;
 
 struct Moment {
@@ -50,10 +59,7 @@ class PowerLossTest : public StoreTest {
     ++checked_;
     if (replay_each_) {
       // One way of losing power after the other, here and now: so many images would not fit in memory.
-#ifdef __SANITIZE_THREAD__
-      if (checked_ % 4 != 0) return;
-#endif
-      if (checked_ % 3 != 0) return;
+      if (checked_ % kReplayEvery != 0 || checked_ % 3 != 0) return;
       const auto luck = static_cast<RecordingDisk::Luck>(checked_ / 3 % 3);
       replay(moment, recording_.survives(luck));
       ++replayed_;
@@ -220,12 +226,7 @@ TEST_F(PowerLossTest, WhatIsClaimedSurvives) {
   EXPECT_GT(claims_, 200u);
   close();
   if (HasFailure()) return;
-#ifdef __SANITIZE_THREAD__
-  constexpr std::size_t step_of_replay = 4;  // one thread does it: what threads race for is above
-#else
-  constexpr std::size_t step_of_replay = 1;
-#endif
-  for (std::size_t i = 0; i < moments_.size(); i += step_of_replay) {
+  for (std::size_t i = 0; i < moments_.size(); i += kReplayEvery) {
     ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].least));
     ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].most));
   }
@@ -263,12 +264,7 @@ TEST_F(PowerLossTest, WhatIsEvictedGoesForGoodAndTakesNothingWithIt) {
   EXPECT_GT(claims_, 100u);
   close();
   if (HasFailure()) return;
-#ifdef __SANITIZE_THREAD__
-  constexpr std::size_t step_of_replay = 4;
-#else
-  constexpr std::size_t step_of_replay = 1;
-#endif
-  for (std::size_t i = 0; i < moments_.size(); i += step_of_replay) {
+  for (std::size_t i = 0; i < moments_.size(); i += kReplayEvery) {
     ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].least));
     ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].most));
   }
