@@ -101,6 +101,13 @@ class PowerLossTest : public StoreTest {
     }
   }
 
+  void replay_all() {
+    for (std::size_t i = 0; i < moments_.size(); i += kReplayEvery) {
+      ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].least));
+      ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].most));
+    }
+    RecordProperty("moments", static_cast<int>(moments_.size()));
+  }
   // Lays the moment out as a store, opens it and reads it.
   void replay(const Moment& moment, const RecordingDisk::Image& image) {
     TemporaryDirectory elsewhere;
@@ -220,17 +227,13 @@ TEST_F(PowerLossTest, WhatIsClaimedSurvives) {
   ASSERT_TRUE(heard_->wait(import_number, 2));
   ASSERT_TRUE(heard_->wait(wronged_number, 3));
   ASSERT_TRUE(store_->flush());
-  recording_.at_each_call = {};
+  recording_.stop_telling();
   record();  // the end, too
   EXPECT_GT(checked_, 60u);
   EXPECT_GT(claims_, 200u);
   close();
   if (HasFailure()) return;
-  for (std::size_t i = 0; i < moments_.size(); i += kReplayEvery) {
-    ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].least));
-    ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].most));
-  }
-  RecordProperty("moments", static_cast<int>(moments_.size()));
+  replay_all();
 }
 
 TEST_F(PowerLossTest, WhatIsEvictedGoesForGoodAndTakesNothingWithIt) {
@@ -258,17 +261,13 @@ TEST_F(PowerLossTest, WhatIsEvictedGoesForGoodAndTakesNothingWithIt) {
       ASSERT_TRUE(heard_->wait(numbers[i], filling->identity().incarnation + 1));
     }
   ASSERT_TRUE(store_->flush());
-  recording_.at_each_call = {};
+  recording_.stop_telling();
   record();
   EXPECT_GT(metrics_.value(Metric::blobs_evicted), 10);
   EXPECT_GT(claims_, 100u);
   close();
   if (HasFailure()) return;
-  for (std::size_t i = 0; i < moments_.size(); i += kReplayEvery) {
-    ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].least));
-    ASSERT_NO_FATAL_FAILURE(replay(moments_[i], moments_[i].most));
-  }
-  RecordProperty("moments", static_cast<int>(moments_.size()));
+  replay_all();
 }
 
 // Filling, wrong bytes, imports, evictions by the limit and by order, all at once: at each call what is claimed
