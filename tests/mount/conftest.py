@@ -29,7 +29,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): how long a test may take")
-    config.addinivalue_line("markers", "waits: sits out deadlines and measures nothing finer; may run beside others")
+    config.addinivalue_line("markers", "waits: sits out deadlines and measures nothing finer; may run beside many others")
     config.stash[COPY] = lab.let_others_run_it()
 
 

@@ -344,7 +344,7 @@ def test_F2_bytes_that_the_hub_has_lost_are_eio(end):
 
 def test_S3_a_deleted_repository_keeps_what_is_here(end):
     world, mount = end
-    repo = world.add({"config.json": b"{}", "model.bin": fresh_bytes(MIB)})
+    repo = world.add({"config.json": b"{}", "model.bin": fresh_bytes(2 * MIB)})
     assert mount.file(repo, "config.json").read_bytes() == b"{}"
     world.hub.delete_repo(repo.name)
     assert mount.file(repo, "config.json").read_bytes() == b"{}"
