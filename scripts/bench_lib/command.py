@@ -86,7 +86,7 @@ def work_folder(wanted):
 
 def main():
     # The modules register what they measure, in this order.
-    from . import stage, warm, masked, small_files, cold, bounded, congestion, laziness, model, index  # noqa: E401, F401
+    from . import stage, warm, masked, small_files, cold, bounded, carry, congestion, laziness, model, index  # noqa: E401, F401
     found = options()
     if found.list:
         list_measures()

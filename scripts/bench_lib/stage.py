@@ -153,8 +153,9 @@ class Stage:
 
     @contextlib.contextmanager
     def mount(self, world, endpoint=None, config=None, *words):
-        """A mount with a store of its own, empty at first; nothing of it is left behind."""
-        made = lab.Mount([endpoint or world.endpoint], words, world.env, config=config or self._config)
+        """A mount with a store of its own, empty at first, of no hub where there is no world; nothing of it is left."""
+        made = lab.Mount([endpoint or world.endpoint] if world else [], words, world.env if world else None,
+                         config=config or self._config)
         try:
             yield made.start()
             self.mode = made.status()["mode"]

@@ -31,6 +31,7 @@ namespace {
 constexpr std::size_t kMostUnderWay = 16, kFewUnderWay = 2;
 constexpr std::chrono::milliseconds kLookAround{100};  // for a stop
 constexpr std::uint64_t kManyBytes = std::uint64_t{256} << 20;
+constexpr std::uint64_t kWriteBehind = std::uint64_t{8} << 20;
 
 Result<void> empty_directory(const std::string& path, Disk& disk) {
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
@@ -186,9 +187,18 @@ Result<std::string> ImporterImpl::stage(const Folder& folder, const Take& take,
 
 Result<void> ImporterImpl::copy(int from, int to, std::uint64_t size, const std::stop_token& stop) {
   ::posix_fadvise(from, 0, 0, POSIX_FADV_SEQUENTIAL);
+  std::uint64_t started = 0;
   return read_pieces(from, size, stop, [&](std::uint64_t at, std::span<const std::byte> piece) {
     auto written = disk_.pwrite_all(to, piece, at);
-    if (written) count(0, piece.size() / 2);
+    if (!written) return written;
+    const std::uint64_t end = at + piece.size();
+    // A hint: the disk writes while more is read, not when the store makes all durable.
+    if (end - started >= kWriteBehind) {
+      (void)::sync_file_range(to, static_cast<off_t>(started), static_cast<off_t>(end - started),
+                              SYNC_FILE_RANGE_WRITE);
+      started = end;
+    }
+    count(0, piece.size() / 2);
     return written;
   });
 }

@@ -165,6 +165,29 @@ def make():
     maker.clean()
 
 
+@pytest.fixture
+def loop_disk(make, root):
+    """Makes a file system of so many bytes in a file, and mounts it."""
+    points = []
+
+    def made(size, *mkfs):
+        if shutil.which(mkfs[0]) is None:
+            pytest.skip(f"needs {mkfs[0]}")
+        folder = make.folder()
+        image, point = folder / "image", folder / "disk"
+        point.mkdir()
+        with open(image, "wb") as file:
+            file.truncate(size)
+        subprocess.run([*mkfs, str(image)], check=True)
+        if subprocess.run(["mount", "-o", "loop", str(image), str(point)], capture_output=True).returncode != 0:
+            pytest.skip("no loop device can be mounted here")
+        points.append(point)
+        return point
+    yield made
+    for point in points:
+        subprocess.run(["umount", "-l", str(point)], check=False)
+
+
 class Common:
     """A hub and a mount for tests that neither break the hub nor mind each other."""
 

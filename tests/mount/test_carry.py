@@ -473,6 +473,33 @@ def layout(folder):
             for path in folder.rglob("*") if path.is_symlink() or path.is_file()}
 
 
+def test_C1_where_blocks_are_shared_a_copy_takes_no_room(make, loop_disk):
+    """Nothing is written twice, and what is written to the source later changes no blob."""
+    disk = loop_disk(400 * MIB, "mkfs.xfs", "-q", "-m", "reflink=1")
+    files = {f"part-{number}.bin": (fresh_bytes(16 * MIB), True) for number in range(4)}
+    commit = "e" * 40
+    repo = make_cache(disk / "cache", "acme/shared", commit, files)
+    mount = make.mount(None, "--offline", config="min_free = 0\n", start=False)
+    mount.state = disk / "state"
+    mount.remount()
+    quiet_disk = sync_and_measure(disk)
+    assert take_in(mount, disk / "cache")["commits"][0]["taken_files"] == len(files)
+    assert quiet_disk - sync_and_measure(disk) < 8 * MIB
+    for blob in (repo / "blobs").iterdir():
+        with blob.open("r+b") as file:
+            file.write(bytes(MIB))
+    mount.umount()
+    mount.remount()
+    check(mount, "acme/shared", commit, files)
+
+
+def sync_and_measure(disk):
+    """Bytes that are free."""
+    os.sync()
+    found = os.statvfs(disk)
+    return found.f_bavail * found.f_frsize
+
+
 def test_C5_an_export_is_the_cache_that_a_client_makes(make):
     world = make.world()
     files = some_files()

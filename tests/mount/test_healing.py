@@ -5,7 +5,6 @@ import hashlib
 import os
 import random
 import shutil
-import subprocess
 import time
 
 import pytest
@@ -169,20 +168,9 @@ def test_H2_ten_thousand_blobs_start_within_a_second(make):
 
 
 @pytest.fixture
-def small_disk(make, root):
+def small_disk(loop_disk):
     """64 MiB of ext4, really full when it is full."""
-    folder = make.folder()
-    image, point = folder / "image", folder / "disk"
-    point.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(64 * MIB)
-    if shutil.which("mkfs.ext4") is None:
-        pytest.skip("needs mkfs.ext4")
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
-    if subprocess.run(["mount", "-o", "loop", str(image), str(point)], capture_output=True).returncode != 0:
-        pytest.skip("no loop device can be mounted here")
-    yield point
-    subprocess.run(["umount", "-l", str(point)], check=False)
+    return loop_disk(64 * MIB, "mkfs.ext4", "-q", "-m", "0")
 
 
 def fill_disk(file, leave):
