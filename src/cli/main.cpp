@@ -5,10 +5,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <numeric>
-#include <vector>
 
 #include "commands.h"
+#include "unknown_command.h"
 #include "version_words.h"
 
 namespace {
@@ -292,35 +291,6 @@ Result<int> run(const CLI::App& app, Words& words) {
   return 0;
 }
 
-std::size_t edit_distance(std::string_view from, std::string_view to) {
-  std::vector<std::size_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < to.size(); ++j) {
-      const std::size_t kept = diagonal + (from[i] == to[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({kept, diagonal + 1, row[j] + 1});
-    }
-  }
-  return row.back();
-}
-
-std::unexpected<Error> unknown_command(const CLI::App& app, std::string_view given) {
-  std::string nearest;
-  std::size_t least = 3;  // further away it is no typing mistake
-  for (const auto* command : app.get_subcommands(nullptr)) {
-    const std::size_t distance = edit_distance(given, command->get_name());
-    if (distance < least) {
-      least = distance;
-      nearest = command->get_name();
-    }
-  }
-  if (nearest.empty())
-    return fail(Code::invalid, "there is no command '{}'; `hffs --help` lists them", given);
-  return fail(Code::invalid, "there is no command '{}'; did you mean 'hffs {}'?", given, nearest);
-}
-
 Result<int> parse_and_run(int argc, char** argv) {
   CLI::App app(kDescription, "hffs");
   app.footer(kExamples);
@@ -338,7 +308,7 @@ Result<int> parse_and_run(int argc, char** argv) {
   const auto commands = app.get_subcommands(nullptr);
   const auto called = [&](const CLI::App* command) { return command->check_name(argv[1]); };
   if (argv[1][0] != '-' && std::none_of(commands.begin(), commands.end(), called))
-    return unknown_command(app, argv[1]);
+    return cli::unknown_command(app, argv[1]);
   // The library's only way to tell.
   try {
     app.parse(argc, argv);
