@@ -266,7 +266,7 @@ void BlobFile::become_whole(UniqueFd adopted) {
 
 bool BlobFile::retire() {
   const std::lock_guard lock(mutex_);
-  if (retired_) return false;
+  if (retired_ || (whole_ && !info_.verified)) return false;
   settling_ = false;
   give_back(whole_ ? info_.size : blocks_.snapshot().bytes(info_.size));
   add_unclaimed(-unclaimed_bytes_.load());

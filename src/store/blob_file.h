@@ -125,7 +125,7 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   void cancel_settling(std::uint64_t failed_syncs);
   // Every byte is right and durable, in this file or in `adopted`.
   void become_whole(UniqueFd adopted = {});
-  // False: it was before.
+  // False: it was before, or it is whole and its next incarnation, which is verified, is what counts.
   bool retire();
   // Eviction thread. Nothing of it is readable any more, as after retire(), but its bytes are still on
   // the disk: their number. Nullopt, and nothing changes, while a change of its state is under way.

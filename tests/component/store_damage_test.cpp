@@ -87,6 +87,25 @@ TEST_F(DamageTest, AVerifiedFileThatIsCutWhileItIsOpenIsFetchedAgain) {
   EXPECT_TRUE(store_->blob(other_number)->verified);
 }
 
+// Whoever filled a blob has the object from before its verdict, and the file is that of the one behind it.
+TEST_F(DamageTest, AFileThatIsCutUnderWhoFilledItIsLostOnce) {
+  open();
+  const Bytes bytes = content(1, kOdd), other = content(2, 2 * kBlockSize);
+  const std::uint64_t number = add(bytes);
+  fill_and_verify(add(other), other);
+  const auto filled = blob(number);
+  fill_and_verify(number, bytes);
+  fs::resize_file(verified_file(id_of(bytes)), kBlockSize + 5);
+  Bytes some(100);
+  EXPECT_EQ(filled->read(2 * kBlockSize, some).error().code, Code::corrupt);
+  EXPECT_TRUE(filled->superseded());
+  ASSERT_TRUE(store_->flush());  // and the verify thread has looked at it
+  EXPECT_EQ(store_->bounds().state().used, bytes.size() + other.size());
+  expect_fetched_again(number, bytes);
+  EXPECT_EQ(metrics_.value(Metric::blobs_lost), 1);
+  EXPECT_EQ(store_->bounds().state().used, bytes.size() + other.size());
+}
+
 TEST_F(DamageTest, AFillingFileThatIsCutWhileItIsOpenIsFetchedAgain) {
   open();
   const Bytes bytes = content(3, kOdd);
