@@ -15,8 +15,9 @@ namespace {
 
 // Together in one commit; LMDB's transactions and the waits of their openers stay short.
 constexpr std::size_t kMostTogether = 128;
-// Blobs are opened while they are chosen, or are just getting their verdict: then it looks again.
-constexpr int kMostTries = 8;
+// Blobs are opened while they are chosen, or are just getting their verdict: then it looks again. By
+// time, for where processors are short verdicts come last.
+constexpr std::chrono::seconds kPatience{2};
 constexpr std::chrono::milliseconds kVerdict{20};
 constexpr std::chrono::milliseconds kInVain{500};
 
@@ -107,8 +108,8 @@ void Evictor::run() {
 
 Result<Bounds::Outcome> Evictor::make_room(const Order& order, Need need) {
   Outcome outcome;
-  for (int tries = 0; tries < kMostTries; ++tries) {
-    const bool first = tries == 0;
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  for (bool first = true; first || std::chrono::steady_clock::now() < end; first = false) {
     const std::uint64_t wanted = space_.shortage(need);
     if (wanted == 0 && (!first || order.blobs.empty())) break;
     const Victims victims = choose(first ? order : Order{}, wanted);

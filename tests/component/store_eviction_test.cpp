@@ -281,9 +281,9 @@ TEST_F(EvictionTest, TheLimitHoldsUnderParallelWriters) {
   }
 }
 
-// The child fills and reads until it is killed, with room for a quarter.
+// The child fills and reads until it is killed, with room for a quarter. One byte for each verdict.
 [[noreturn]] void churn(const StoreOptions& options, const std::vector<Bytes>& contents,
-                        unsigned seed, int started) {
+                        unsigned seed, int verdicts) {
   Metrics metrics;
   auto opened = Store::open(options, system_disk(), system_clock(), metrics);
   if (!opened) ::_exit(3);
@@ -292,7 +292,9 @@ TEST_F(EvictionTest, TheLimitHoldsUnderParallelWriters) {
   std::vector<std::uint64_t> numbers;
   for (const Bytes& bytes : contents)
     numbers.push_back(add_blob(store, id_of(bytes), bytes.size()));
-  (void)!::write(started, "x", 1);
+  store.on_incarnation([verdicts](const BlobInfo& info) {
+    if (info.verified) (void)!::write(verdicts, "x", 1);
+  });
   std::mt19937 random(seed);
   while (true) {
     const std::size_t i = random() % contents.size();
@@ -319,17 +321,18 @@ TEST_F(EvictionTest, KilledWhileItEvictsAndFillsNothingIsWrong) {
   std::mt19937 random(4242);
   std::uint64_t verified = 0;
   for (int round = 0; round < rounds; ++round) {
-    int started[2];
-    ASSERT_EQ(::pipe2(started, O_CLOEXEC), 0);
+    int verdicts[2];
+    ASSERT_EQ(::pipe2(verdicts, O_CLOEXEC), 0);
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
-    if (child == 0) churn(options_, contents, static_cast<unsigned>(round), started[1]);
-    ::close(started[1]);
+    if (child == 0) churn(options_, contents, static_cast<unsigned>(round), verdicts[1]);
+    ::close(verdicts[1]);
+    // At a random place of its work, however fast that is.
     char byte = 0;
-    ASSERT_EQ(::read(started[0], &byte, 1), 1);
-    ::close(started[0]);
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % 80'000));
+    for (unsigned heard = random() % 12; heard > 0; --heard) ASSERT_EQ(::read(verdicts[0], &byte, 1), 1);
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
     ASSERT_EQ(::kill(child, SIGKILL), 0);
+    ::close(verdicts[0]);
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended with " << WEXITSTATUS(status);
