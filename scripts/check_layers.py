@@ -16,7 +16,7 @@ BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "reco
 MAY_INCLUDE = {
     "base": set(),
     "hub": {"hub"},
-    "store": {"store", "bounds", "content_hash"},
+    "store": {"store", "blob", "bounds", "scrub", "content_hash"},
     "folder": {"folder", "folder_origin", "layout", "naming", "hub", "content_hash"},
     "access": {"access", "hub"},
     "transfer": {"transfer", "hub", "store"},
@@ -25,7 +25,7 @@ MAY_INCLUDE = {
     "prefetch": {"prefetch", "hub", "store", "transfer", "catalog"},
     "fs": {"filesystem", "recorder", "versions", "store", "access", "transfer", "catalog", "prefetch", "keeper"},
     "keeper": {"keeper"},
-    "daemon": {"daemon", "hub", "store", "bounds", "access", "transfer", "catalog", "pins", "frozen_refs",
+    "daemon": {"daemon", "hub", "store", "bounds", "scrub", "access", "transfer", "catalog", "pins", "frozen_refs",
                "versions", "prefetch", "filesystem", "recorder", "keeper", "carry", "trees", "folder_origin"},
     "adopt": {"adopt"},
     "cli": {"daemon", "keeper", "carry", "adopt"},
@@ -41,7 +41,8 @@ ONLY_IN = {
     r"toml\+\+/.*|toml\.hpp": "src/daemon/",
 }
 # public header: the public headers that it may include, by the same arrows.
-HEADER_OWNER = {"hub": "hub", "store": "store", "bounds": "store", "content_hash": "store", "folder": "folder", "folder_origin": "folder", "layout": "folder", "naming": "folder",
+HEADER_OWNER = {"hub": "hub", "store": "store", "blob": "store", "bounds": "store", "scrub": "store",
+                "content_hash": "store", "folder": "folder", "folder_origin": "folder", "layout": "folder", "naming": "folder",
                 "access": "access", "transfer": "transfer",
                 "catalog": "catalog", "trees": "catalog", "pins": "catalog", "frozen_refs": "catalog", "versions": "catalog",
                 "carry": "carry", "prefetch": "prefetch", "filesystem": "fs", "recorder": "fs", "keeper": "keeper",

@@ -42,13 +42,16 @@ struct Config {
   std::chrono::milliseconds sync_interval{2'000};
   PrefetchPolicy prefetch = PrefetchPolicy::adaptive;
   Limits limits{.max_size = 0, .min_free = std::nullopt};
+  std::chrono::seconds scrub{30 * 24 * 3'600};  // all that is verified is hashed again within; 0: never
+  bool strict = false;  // verify = "strict": nothing of a file is served before all of it was verified
   bool old_kernel = false;  // fuse_features = "5.15": no passthrough, as on such a kernel
 };
 
 // What the command line says; an empty optional or list says nothing.
 struct Flags {
   std::string mount_point;
-  std::optional<std::string> config_file, state_dir, log_level, log_file, prefetch, max_size, min_free;
+  std::optional<std::string> config_file, state_dir, log_level, log_file, prefetch, max_size, min_free,
+      verify;
   std::vector<std::string> endpoints;
   std::optional<bool> allow_other, offline, offline_partial;
   std::optional<double> ref_ttl, read_deadline;  // seconds
@@ -91,7 +94,7 @@ class ControlClient {
   UniqueFd socket_;
 };
 
-// Who answers import commands about a state directory: the daemon that has it, or, where none runs,
+// Who answers import and verify commands about a state directory: the daemon that has it, or, where none runs,
 // this process, which has it open for as long as the object lives. One thread; blocks.
 class Conversation {
  public:

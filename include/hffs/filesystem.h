@@ -35,6 +35,7 @@ class Recorder;
 struct FileSystemOptions {
   bool offline = false;          // a blob that is not wholly resident fails at open …
   bool offline_partial = false;  // … unless this is set
+  bool strict = false;  // nothing of a blob is served before all of it was verified
   // From this size on a verified blob is handed over to the kernel, which costs more at open and
   // less at each read (measured: docs/BENCHMARKS.md).
   std::uint64_t backing_from = std::uint64_t{1} << 20;

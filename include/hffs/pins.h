@@ -39,8 +39,9 @@ class Pins {
   void remove(const RepoId& repo, const std::optional<CommitId>& commit, Done<void> done);
   std::vector<Pin> list() const;
 
-  // Blobs that the repository has, in any commit that is known.
-  std::vector<std::uint64_t> blobs_of(const RepoId& repo) const;
+  // Blobs that the repository has, in this commit or in any that is known.
+  std::vector<std::uint64_t> blobs_of(const RepoId& repo,
+                                      const std::optional<CommitId>& commit) const;
   // Of these, or of all repositories, those that are in no commit that a ref names.
   std::vector<std::uint64_t> unreferenced(const std::optional<RepoId>& repo) const;
 

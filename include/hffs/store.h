@@ -13,9 +13,9 @@
 // Threads (all owned by the store): `writer` puts arriving blocks into files and completes their
 // Done; `sync` makes them durable in batches of at most 2 s or 256 MiB; `index` is the only thread
 // with an LMDB write transaction; `verify` hashes in file order as blocks become readable, settles
-// finished blobs and imports; `evict` makes room. Public calls may come from any thread; those that
-// block on the local disk say so; none waits for the network. Completions run on a store thread with
-// no lock held, and must not block. Format: docs/STORE_FORMAT.md.
+// finished blobs and imports; `evict` makes room; `scrub` hashes verified blobs again. Public calls may
+// come from any thread; those that block on the local disk say so; none waits for the network.
+// Completions run on a store thread with no lock held, and must not block. Format: docs/STORE_FORMAT.md.
 #pragma once
 
 #include <chrono>
@@ -29,12 +29,14 @@
 #include <string_view>
 #include <vector>
 
+#include "hffs/blob.h"
 #include "hffs/bounds.h"
 #include "hffs/bytes.h"
 #include "hffs/clock.h"
 #include "hffs/error.h"
 #include "hffs/ids.h"
 #include "hffs/posix.h"
+#include "hffs/scrub.h"
 #include "hffs/telemetry.h"
 
 namespace hffs {
@@ -92,42 +94,13 @@ class WriteTxn : public ReadTxn {
   virtual std::uint64_t next_number(std::string_view sequence) = 0;
 };
 
-struct BlobInfo {
-  std::uint64_t number = 0;
-  BlobId id;
-  std::uint64_t size = 0;
-  std::uint32_t incarnation = 0;
-  bool verified = false;
-  std::uint64_t bytes_here = 0;  // readable now (claimed ones, for a blob that is not open)
-  bool lost = false;             // told of it: the disk lost bytes of the incarnation before
-};
-
-// A blob that is open or filling: one shared object for each (number, incarnation).
-class Blob {
- public:
-  virtual ~Blob() = default;
-  virtual const BlobInfo& identity() const = 0;  // as at open; bytes_here and verified are not updated
-  virtual bool readable(ByteRange range) const = 0;
-  // Runs of blocks of `range` that are not readable, in order.
-  virtual std::vector<BlockRun> missing(ByteRange range) const = 0;
-  // The blob has, or gets in a moment, a new incarnation. Where it was verified this object stays
-  // readable; where its bytes were wrong, or lost, nothing of it is.
-  virtual bool superseded() const { return false; }
-  // Reads readable bytes (clipped to the blob); blocks on the disk. Code::corrupt if some are not here.
-  virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) const = 0;
-  // Hands whole blocks over: `bytes` starts at `first` and ends at a block's end or the blob's end.
-  // Never blocks. Done: the blocks are readable. Code::no_space: nothing was kept on disk, yet
-  // the bytes stay readable for a moment (a few blocks are held in memory), so that a reader
-  // is served even when the disk is full.
-  virtual void write(BlockIndex first, std::vector<std::byte> bytes, Done<void> done) = 0;
-};
-
 struct StoreOptions {
   std::string state_dir;  // "hffs-v1" is made inside
   std::uint64_t map_size = std::uint64_t{64} << 30;
   std::chrono::milliseconds sync_interval{2'000};
   std::uint64_t sync_bytes = std::uint64_t{256} << 20;
   Limits limits;
+  ScrubOptions scrub;
 };
 
 class Store {
@@ -167,6 +140,7 @@ class Store {
 
   virtual Result<void> flush() = 0;  // until what was written is durable and claimed; blocks
   virtual Bounds& bounds() = 0;
+  virtual Scrub& scrub() = 0;
 
   struct Usage {
     std::uint64_t blobs = 0, verified_blobs = 0;

@@ -57,6 +57,15 @@ void visit_commit(const ReadTxn& txn, CommitNumber number, const Visit& visit) {
       visit(entry->blob);
 }
 
+void visit_named(const ReadTxn& txn, const RepoId& id, const std::optional<CommitId>& commit,
+                 const Visit& visit) {
+  const auto repo = catalog::find_repo(txn, id);
+  if (!repo) return;
+  if (!commit) return visit_repo(txn, *repo, visit);
+  if (const auto number = catalog::find_commit(txn, *repo, commit->hex()))
+    visit_commit(txn, *number, visit);
+}
+
 }  // namespace
 
 std::vector<Pin> load_pins(const ReadTxn& txn) {
@@ -105,11 +114,11 @@ std::vector<Pin> Pins::list() const {
   return pins;
 }
 
-std::vector<std::uint64_t> Pins::blobs_of(const RepoId& repo) const {
+std::vector<std::uint64_t> Pins::blobs_of(const RepoId& repo,
+                                          const std::optional<CommitId>& commit) const {
   std::vector<std::uint64_t> blobs;
   store_.read([&](const ReadTxn& txn) {
-    if (const auto number = catalog::find_repo(txn, repo))
-      visit_repo(txn, *number, [&](std::uint64_t blob) { blobs.push_back(blob); });
+    visit_named(txn, repo, commit, [&](std::uint64_t blob) { blobs.push_back(blob); });
   });
   return blobs;
 }
@@ -141,18 +150,9 @@ std::vector<std::uint64_t> Pins::unreferenced(const std::optional<RepoId>& repo)
 void visit_staying_blobs(const ReadTxn& txn, const Bounds::Visit& visit) {
   const auto pinned = [&](std::uint64_t blob) { visit(blob, Bounds::Stay::pinned); };
   visit_frozen_refs(txn, [&](const FrozenRef& ref) {
-    const auto repo = catalog::find_repo(txn, ref.repo);
-    const auto commit = repo ? catalog::find_commit(txn, *repo, ref.commit.hex()) : std::nullopt;
-    if (commit) visit_commit(txn, *commit, pinned);
+    visit_named(txn, ref.repo, ref.commit, pinned);
   });
-  for (const Pin& pin : load_pins(txn)) {
-    const auto repo = catalog::find_repo(txn, pin.repo);
-    if (!repo) continue;
-    if (!pin.commit)
-      visit_repo(txn, *repo, pinned);
-    else if (const auto commit = catalog::find_commit(txn, *repo, pin.commit->hex()))
-      visit_commit(txn, *commit, pinned);
-  }
+  for (const Pin& pin : load_pins(txn)) visit_named(txn, pin.repo, pin.commit, pinned);
   for (const CommitNumber commit : catalog::find_self_attested(txn))
     visit_commit(txn, commit, [&](std::uint64_t blob) {
       if (!catalog::origin_has(txn, blob)) visit(blob, Bounds::Stay::only_copy);

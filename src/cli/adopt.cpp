@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "hffs/telemetry.h"
+#include "job.h"
 #include "progress.h"
 
 namespace hffs::cli {
@@ -37,7 +38,7 @@ Result<AdoptMount::Imported> import_one(const Config& config, const std::string&
     // One for each: the daemon ends those that are silent.
     auto conversation = Conversation::open(config);
     if (!conversation) return fail(conversation);
-    report = run_import(**conversation, request);
+    report = run_job(**conversation, request);
     if (report || report.error().code != Code::busy || std::chrono::steady_clock::now() > end) break;
     std::this_thread::sleep_for(kPause);
   }

@@ -80,6 +80,12 @@ struct PinsArguments {
   DaemonName where;
 };
 
+struct VerifyArguments {
+  std::string repo;  // "REPO" or "REPO@REVISION"; empty: all
+  bool json = false;
+  Flags flags;
+};
+
 Result<void> mount(const Flags& flags);
 Result<void> umount(const UmountArguments& arguments);
 Result<void> status(const StatusArguments& arguments);
@@ -95,9 +101,9 @@ Result<void> list(const ListArguments& arguments);
 Result<int> lock(const LockArguments& arguments);
 Result<void> check(const CheckArguments& arguments);
 Result<void> adopt(const AdoptArguments& arguments);
-
-// An import that a conversation is asked for: its whole report.
-Result<nlohmann::json> run_import(Conversation& conversation, const nlohmann::json& request);
+Result<void> verify(const VerifyArguments& arguments);
+// One of its findings, for people.
+void print_finding(const nlohmann::json& finding);
 
 // "REPO" or "REPO@REVISION", as people write it.
 struct RepoAt {

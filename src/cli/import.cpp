@@ -2,24 +2,15 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "commands.h"
-#include "hffs/telemetry.h"
+#include "job.h"
 #include "progress.h"
 
 namespace hffs::cli {
 namespace {
 
 using nlohmann::json;
-constexpr std::chrono::seconds kAnswer{30};
-constexpr std::chrono::milliseconds kPause{100};
-
-Result<json> ask(Conversation& conversation, const json& request) {
-  auto answer = conversation.ask(request.dump(), kAnswer);
-  if (!answer) return fail(answer);
-  return json::parse(*answer);
-}
 
 void print_for_people(const json& report) {
   for (const json& commit : report.at("commits")) {
@@ -56,31 +47,6 @@ Result<void> judge(const json& report) {
 
 }  // namespace
 
-Result<json> run_import(Conversation& conversation, const json& request) {
-  auto started = ask(conversation, request);
-  if (!started) return started;
-  json look{{"command", "import-progress"}, {"job", started->at("job")}};
-  Progress progress;
-  Result<json> answer;
-  while (true) {
-    answer = ask(conversation, look);
-    if (!answer || !answer->at("running").get<bool>()) break;
-    progress.show(answer->at("doing"), answer->at("files_done"), answer->at("files"),
-                  answer->at("bytes_done"), answer->at("bytes"));
-    std::this_thread::sleep_for(kPause);
-  }
-  progress.clear();
-  if (!answer) return answer;
-  json report{{"commits", json::array()}, {"skipped", json::array()}, {"remarks", json::array()}};
-  while (true) {
-    for (auto& [name, list] : report.items())
-      for (const json& item : answer->at(name)) list.push_back(item);
-    if (answer->at("next").is_null()) return report;
-    look["from"] = answer->at("next");
-    if (answer = ask(conversation, look); !answer) return answer;
-  }
-}
-
 Result<void> import_folder(const ImportArguments& arguments) {
   std::error_code error;
   const auto path = std::filesystem::absolute(arguments.path, error).lexically_normal();
@@ -96,18 +62,16 @@ Result<void> import_folder(const ImportArguments& arguments) {
     request["repo"] = repo->text();
     request["revision"] = arguments.revision.empty() ? "main" : arguments.revision;
   }
-  auto config = load_config(arguments.flags, process_environment());
-  if (!config) return fail(config);
-  start_log(Level::warn, "");
-  auto conversation = Conversation::open(*config);
-  if (!conversation) return fail(conversation);
-  auto report = run_import(**conversation, request);
-  if (!report) return fail(report);
+  auto done = run_job(arguments.flags, request);
+  if (!done) return fail(done);
+  const json report{{"commits", done->at("commits")},
+                    {"skipped", done->at("skipped")},
+                    {"remarks", done->at("remarks")}};
   if (arguments.json)
-    fmt::print("{}\n", report->dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", report.dump(2, ' ', false, json::error_handler_t::replace));
   else
-    print_for_people(*report);
-  return judge(*report);
+    print_for_people(report);
+  return judge(report);
 }
 
 }  // namespace hffs::cli

@@ -26,6 +26,7 @@ constexpr const char* kExamples = R"(Examples:
   hffs status                              what is here, and is the Hub up?
   hffs import ~/.cache/huggingface/hub     take in what was downloaded before
   hffs export openai/whisper-tiny /media/disk/hub    and take a model along
+  hffs verify                              is all of it still what it was?
   hffs pin openai/whisper-tiny             what must stay when room is made for others
   hffs ls --outdated                       what is here, and which branches have moved
   hffs lock -- python train.py             write down what a program reads; hffs check models.lock
@@ -109,6 +110,17 @@ constexpr const char* kUnpinHelp = R"(Without @REVISION all pins of the reposito
 Examples:
   hffs unpin DeepFloyd/t5-v1_1-xxl)";
 
+constexpr const char* kVerifyHelp = R"(Reads whatever is here whole, and hashes it again. What is damaged is put aside, and fetched again
+when it is read; programs that have it open may go on with what they have. The daemon does so by
+itself, slowly: see `scrub` in the configuration file.
+
+Examples:
+  hffs verify                              all that is here
+  hffs verify openai/whisper-tiny
+  hffs verify openai/whisper-tiny@main --json | jq .findings
+
+Exit codes: 10 if a file was damaged, 12 if one could not be read.)";
+
 // What was read from the command line, and the command to run with it.
 struct Words {
   Flags mount;
@@ -120,6 +132,7 @@ struct Words {
   cli::CollectArguments collect;
   cli::PinArguments pin;
   cli::PinsArguments pins;
+  cli::VerifyArguments verify;
   cli::VersionWords versions;
   bool allow_other = false, offline = false, offline_partial = false;
 };
@@ -164,6 +177,11 @@ void add_mount(CLI::App& app, Words& words) {
                    "What stays free on the disk [the larger of 10 % and 20G, at most half of what could "
                    "be had]")
       ->type_name("SIZE");
+  mount
+      ->add_option("--verify", flags.verify,
+                   "When a file's bytes are served: complete (as they come; hashed when it is whole) or "
+                   "strict (only once all of it was verified) [complete]")
+      ->type_name("WHEN");
   mount->add_option("--ref-ttl", flags.ref_ttl, "How old a branch's commit may be [60]")
       ->type_name("SECONDS");
   mount
@@ -247,6 +265,13 @@ void add_storage(CLI::App& app, Words& words) {
   collect->add_flag("--json", words.collect.json, "For programs");
   cli::add_daemon(collect, words.collect.where);
 
+  auto* verify = app.add_subcommand("verify", "Hash again what is here, and put aside what is damaged");
+  verify->footer(kVerifyHelp);
+  verify->add_option("REPO", words.verify.repo, "ORG/NAME or datasets/ORG/NAME, and @REVISION; all");
+  verify->add_flag("--json", words.verify.json, "For programs");
+  verify->add_option("--state-dir", words.verify.flags.state_dir, "The daemon's state directory")
+      ->type_name("DIR");
+
   auto* pin = app.add_subcommand("pin", "Never evict a repository, or a revision of it");
   pin->footer(kPinHelp);
   auto* unpin = app.add_subcommand("unpin", "Let it be evicted again");
@@ -277,6 +302,7 @@ Result<void> run_other(const std::string& command, Words& words) {
   if (command == "import") return cli::import_folder(words.import);
   if (command == "export") return cli::export_repo(words.export_);
   if (command == "gc") return cli::collect(words.collect);
+  if (command == "verify") return cli::verify(words.verify);
   if (command == "pin") return cli::pin(words.pin);
   if (command == "unpin") return cli::unpin(words.pin);
   if (command == "pins") return cli::pins(words.pins);

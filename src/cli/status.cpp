@@ -14,6 +14,20 @@ void row(std::string_view name, std::string_view text) {
   fmt::print("{:<12} {}\n", name, text);
 }
 
+void print_scrub(const json& scrub) {
+  const auto number = [&](const char* name) { return scrub.at(name).get<std::int64_t>(); };
+  std::string text = "off";
+  if (number("period_seconds") != 0) {
+    text = fmt::format("all within {}",
+                       duration_text(static_cast<std::uint64_t>(number("period_seconds"))));
+    if (number("done_bytes") != 0 && number("bytes") != 0)
+      text += fmt::format("; {} % of this pass", 100 * number("done_bytes") / number("bytes"));
+    if (number("found") != 0) text += fmt::format("; {} damaged files found", number("found"));
+  }
+  row("scrub", text);
+  for (const json& finding : scrub.at("recent_findings")) print_finding(finding);
+}
+
 void print_for_people(const json& status) {
   const json& store = status.at("store");
   const json& catalog = status.at("catalog");
@@ -52,6 +66,7 @@ void print_for_people(const json& status) {
   for (const json& damage : store.at("damages")) row("damaged", damage.get<std::string>());
   if (const auto lost = count(status.at("metrics"), "blobs_lost"); lost != 0)
     row("lost", fmt::format("{} blobs whose files were gone or too short; they are fetched again", lost));
+  print_scrub(status.at("scrub"));
   row("known", fmt::format("{} repositories, {} commits, {} files", count(catalog, "repos"),
                            count(catalog, "commits"), count(catalog, "files")));
   if (count(catalog, "self_attested") != 0)

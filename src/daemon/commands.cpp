@@ -27,6 +27,9 @@ void Commands::answer(const Peer& peer, const nlohmann::json& request, Done<nloh
   if (command == "path") return find_path(peer, request, std::move(done));
   if (command == "import") return done(parts_.imports.start(peer, request));
   if (command == "import-progress") return done(parts_.imports.look(peer, request));
+  if (command == "verify")
+    return parts_.verifications.start(peer, request, std::move(done));
+  if (command == "verify-progress") return done(parts_.verifications.look(peer, request));
   if (command == "gc") return storage_.collect(peer, request, std::move(done));
   if (command == "pin") return storage_.pin(peer, request, std::move(done));
   if (command == "unpin") return storage_.unpin(peer, request, std::move(done));
@@ -37,9 +40,23 @@ void Commands::answer(const Peer& peer, const nlohmann::json& request, Done<nloh
   }
   if (auto unknown = versions_.answer(peer, request, std::move(done)))
     (*unknown)(fail(Code::invalid,
-                    "unknown command '{}'; there are status, path, import, import-progress, gc, "
-                    "pin, unpin, pins, freeze, thaw, ls, ref, files, record, recorded, wait and stop",
+                    "unknown command '{}'; there are status, path, import, import-progress, verify, "
+                    "verify-progress, gc, pin, unpin, pins, freeze, thaw, ls, ref, files, record, recorded, "
+                    "wait and stop",
                     command));
+}
+
+nlohmann::json Commands::scrub() const {
+  const Scrub::State state = parts_.store.scrub().state();
+  nlohmann::json recent = nlohmann::json::array();
+  for (const Finding& each : state.recent) recent.push_back(to_json(each, *parts_.catalog));
+  return {{"period_seconds", state.period.count()},
+          {"began", state.began.time_since_epoch().count()},
+          {"ended", state.ended.time_since_epoch().count()},
+          {"done_bytes", state.done_bytes},
+          {"bytes", state.bytes},
+          {"found", state.found},
+          {"recent_findings", std::move(recent)}};
 }
 
 nlohmann::json Commands::status() const {
@@ -89,6 +106,7 @@ nlohmann::json Commands::status() const {
         {"max_size", bounds.max_size},
         {"min_free", bounds.min_free},
         {"damages", parts_.store.damages()}}},
+      {"scrub", scrub()},
       {"catalog",
        {{"repos", catalog.repos},
         {"commits", catalog.commits},

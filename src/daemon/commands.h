@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What can be asked of a running daemon over its socket: status, path, stop, and what import_jobs.h,
-// storage_commands.h and version_commands.h have. Threads: answer() on the control thread; completions on any. Blocks
-// on the local disk only.
+// verify_jobs.h, storage_commands.h and version_commands.h have. Threads: answer() on the control
+// thread; completions on any. Blocks on the local disk only.
 #pragma once
 
 #include <functional>
@@ -20,6 +20,7 @@
 #include "hffs/transfer.h"
 #include "import_jobs.h"
 #include "storage_commands.h"
+#include "verify_jobs.h"
 #include "version_commands.h"
 
 namespace hffs {
@@ -36,6 +37,7 @@ class Commands {
     const TransferEngine& transfer;
     const FuseServer& server;
     ImportJobs& imports;
+    VerifyJobs& verifications;
     Recorder& recorder;
     std::function<void(const Peer&)> stop;  // ends the daemon, later
   };
@@ -53,6 +55,7 @@ class Commands {
 
  private:
   nlohmann::json status() const;
+  nlohmann::json scrub() const;
   void find_path(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
   Result<nlohmann::json> stop(const Peer& peer);
 

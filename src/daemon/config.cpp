@@ -32,6 +32,7 @@ class Settings {
   std::string ca_bundle() const;
   Result<Level> log_level() const;
   Result<PrefetchPolicy> prefetch() const;
+  Result<bool> strict() const;
   const FileSettings& file() const { return file_; }
   std::string absolute(const std::string& path) const;
 
@@ -201,6 +202,12 @@ Result<PrefetchPolicy> Settings::prefetch() const {
               *flags_.prefetch);
 }
 
+Result<bool> Settings::strict() const {
+  if (!flags_.verify) return file_.strict.value_or(false);
+  if (const auto strict = parse_strict(*flags_.verify)) return *strict;
+  return fail(Code::invalid, "--verify: '{}' is neither complete nor strict", *flags_.verify);
+}
+
 Result<std::optional<std::uint64_t>> choose_size(std::string_view flag_name,
                                                  const std::optional<std::string>& flag,
                                                  const std::optional<std::uint64_t>& in_file) {
@@ -269,6 +276,8 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   const auto offline = settings.offline();
   auto prefetch = settings.prefetch();
   if (!prefetch) return fail(prefetch);
+  const auto strict = settings.strict();
+  if (!strict) return fail(Error(strict.error()));
   auto level = settings.log_level();
   if (!level) return fail(level);
 
@@ -294,6 +303,8 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.foreground = flags.foreground;
   config.log_level = *level;
   config.prefetch = *prefetch;
+  config.strict = *strict;
+  config.scrub = file.scrub.value_or(config.scrub);
   if (const auto& log_file = flags.log_file ? flags.log_file : file.log_file)
     config.log_file = settings.absolute(*log_file);
   config.ref_ttl = *ref_ttl;

@@ -68,6 +68,25 @@ Result<void> take_prefetch(const toml::node& value, FileSettings& into) {
   return {};
 }
 
+// Days, for that is how people think of it.
+Result<void> take_scrub(const toml::node& value, FileSettings& into) {
+  const auto days = value.is_number() ? value.value<double>() : std::nullopt;
+  const auto period = days && *days > 0 ? parse_seconds(*days * 24 * 3'600) : std::nullopt;
+  if (value.value_exact<std::string>() == "off")
+    into.scrub = std::chrono::seconds(0);
+  else if (period)
+    into.scrub = std::max(std::chrono::ceil<std::chrono::seconds>(*period), std::chrono::seconds(1));
+  else
+    return wrong("a number of days (all is hashed again once within), or \"off\"");
+  return {};
+}
+
+Result<void> take_verify(const toml::node& value, FileSettings& into) {
+  into.strict = parse_strict(value.value_exact<std::string>().value_or(""));
+  if (!into.strict) return wrong("\"complete\" or \"strict\"");
+  return {};
+}
+
 Result<void> take_features(const toml::node& value, FileSettings& into) {
   const auto text = value.value_exact<std::string>();
   if (text != "all" && text != "5.15") return wrong("\"all\" or \"5.15\"");
@@ -101,7 +120,7 @@ struct Key {
   std::string_view name;
   Take take;
 };
-constexpr std::array<Key, 16> kKeys{{
+constexpr std::array<Key, 18> kKeys{{
     {"state_dir", take_text<&FileSettings::state_dir>},
     {"endpoints", take_endpoints},
     {"token_file", take_text<&FileSettings::token_file>},
@@ -117,6 +136,8 @@ constexpr std::array<Key, 16> kKeys{{
     {"prefetch", take_prefetch},
     {"max_size", take_size<&FileSettings::max_size>},
     {"min_free", take_size<&FileSettings::min_free>},
+    {"verify", take_verify},
+    {"scrub", take_scrub},
     {"fuse_features", take_features},
 }};
 
@@ -167,6 +188,11 @@ std::optional<PrefetchPolicy> parse_prefetch(std::string_view text) {
   const auto* found = std::find(kPolicies.begin(), kPolicies.end(), text);
   if (found == kPolicies.end()) return std::nullopt;
   return static_cast<PrefetchPolicy>(found - kPolicies.begin());
+}
+
+std::optional<bool> parse_strict(std::string_view text) {
+  if (text != "complete" && text != "strict") return std::nullopt;
+  return text == "strict";
 }
 
 std::optional<std::chrono::milliseconds> parse_seconds(double seconds) {

@@ -19,7 +19,8 @@ namespace hffs {
 struct FileSettings {
   std::optional<std::string> state_dir, token_file, ca_bundle, log_file;
   std::optional<std::vector<std::string>> endpoints;
-  std::optional<bool> allow_other, offline, offline_partial, old_kernel;
+  std::optional<bool> allow_other, offline, offline_partial, old_kernel, strict;
+  std::optional<std::chrono::seconds> scrub;
   std::optional<Level> log_level;
   std::optional<PrefetchPolicy> prefetch;
   std::optional<std::chrono::milliseconds> ref_ttl, read_deadline, sync_interval;
@@ -34,6 +35,7 @@ Result<FileSettings> parse_config_file(std::string_view text, const std::string&
 std::optional<Level> parse_level(std::string_view text);
 std::optional<PrefetchPolicy> parse_prefetch(std::string_view text);
 std::optional<std::chrono::milliseconds> parse_seconds(double seconds);
+std::optional<bool> parse_strict(std::string_view text);
 // Without a trailing slash.
 Result<std::string> parse_endpoint(std::string_view text);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <unistd.h>
 
+#include <future>
+
 #include "control_server.h"
 #include "hffs/access.h"
 #include "hffs/catalog.h"
@@ -9,6 +11,7 @@
 #include "hffs/store.h"
 #include "import_jobs.h"
 #include "origin.h"
+#include "verify_jobs.h"
 
 namespace hffs {
 namespace {
@@ -24,10 +27,11 @@ class WithDaemon final : public Conversation {
   ControlClient client_;
 };
 
-// The parts that an import needs, without a mount.
+// The parts that jobs need, without a mount.
 class WithStateDirectory final : public Conversation {
  public:
   ~WithStateDirectory() override {
+    verifications_.reset();
     imports_.reset();
     if (origin_) origin_->stop();
     catalog_.reset();
@@ -42,8 +46,9 @@ class WithStateDirectory final : public Conversation {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Origin> origin_;
   std::unique_ptr<AccessControl> access_;
-  std::unique_ptr<Catalog> catalog_;
+  std::shared_ptr<Catalog> catalog_;
   std::unique_ptr<ImportJobs> imports_;
+  std::shared_ptr<VerifyJobs> verifications_;
 };
 
 Result<void> WithStateDirectory::open(const Config& config) {
@@ -60,6 +65,7 @@ Result<void> WithStateDirectory::open(const Config& config) {
   if (!catalog) return fail(catalog);
   catalog_ = std::move(*catalog);
   imports_ = std::make_unique<ImportJobs>(*catalog_, *store_, system_disk());
+  verifications_ = std::make_shared<VerifyJobs>(catalog_, *store_, clock);
   return {};
 }
 
@@ -71,6 +77,12 @@ Result<std::string> WithStateDirectory::ask(std::string_view request, std::chron
       fail(Code::unreachable, "no daemon runs, and '{}' needs one", command);
   if (command == "import") answer = imports_->start(self, parsed);
   if (command == "import-progress") answer = imports_->look(self, parsed);
+  if (command == "verify") {
+    std::promise<Result<nlohmann::json>> started;
+    verifications_->start(self, parsed, [&](auto how) { started.set_value(std::move(how)); });
+    answer = started.get_future().get();
+  }
+  if (command == "verify-progress") answer = verifications_->look(self, parsed);
   if (!answer) return fail(answer);
   return answer->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

@@ -30,6 +30,7 @@
 #include "hffs/transfer.h"
 #include "import_jobs.h"
 #include "origin.h"
+#include "verify_jobs.h"
 
 namespace hffs {
 namespace {
@@ -87,6 +88,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<Keeper> keeper_;
   std::unique_ptr<FuseServer> server_;
   std::unique_ptr<ImportJobs> imports_;
+  std::shared_ptr<VerifyJobs> verifications_;
   std::unique_ptr<Commands> commands_;
   unsigned mount_minor_ = 0;
   std::thread session_;
@@ -115,7 +117,8 @@ Result<void> RunningDaemon::open_parts() {
   const Clock& clock = system_clock();
   auto store = Store::open({.state_dir = config_.state_dir,
                             .sync_interval = config_.sync_interval,
-                            .limits = config_.limits},
+                            .limits = config_.limits,
+                            .scrub = {.period = config_.scrub}},
                            system_disk(), clock, metrics_);
   if (!store) return fail(store);
   store_ = std::move(*store);
@@ -150,6 +153,7 @@ Result<void> RunningDaemon::open_parts() {
   auto files =
       FileSystem::open({.offline = offline,
                         .offline_partial = config_.offline_partial,
+                        .strict = config_.strict,
                         .recorder = &recorder_},
                        *catalog_, *store_, *transfer_, *prefetcher_, system_disk(), clock, metrics_);
   if (!files) return fail(files);
@@ -178,6 +182,7 @@ Result<void> RunningDaemon::mount() {
 
 Result<void> RunningDaemon::listen() {
   imports_ = std::make_unique<ImportJobs>(*catalog_, *store_, system_disk());
+  verifications_ = std::make_shared<VerifyJobs>(catalog_, *store_, system_clock());
   commands_ = std::make_unique<Commands>(Commands::Parts{
       .config = config_,
       .clock = system_clock(),
@@ -188,6 +193,7 @@ Result<void> RunningDaemon::listen() {
       .transfer = *transfer_,
       .server = *server_,
       .imports = *imports_,
+      .verifications = *verifications_,
       .recorder = recorder_,
       .stop =
           [this](const Peer& peer) {
@@ -280,6 +286,7 @@ void RunningDaemon::end_session() {
 RunningDaemon::~RunningDaemon() {
   if (control_) control_->stop();
   commands_.reset();
+  verifications_.reset();
   imports_.reset();
   end_session();
   keeper_.reset();

@@ -71,7 +71,7 @@ void StorageCommands::collect(const Peer& peer, const nlohmann::json& request,
   if (*unreferenced)
     order.blobs = pins_->unreferenced(repo);
   else if (repo)
-    order.blobs = pins_->blobs_of(*repo);
+    order.blobs = pins_->blobs_of(*repo, std::nullopt);
   store_.bounds().evict(std::move(order),
                         [&store = store_, catalog = catalog_, dry = *dry_run,
                          done = std::move(done)](Result<Bounds::Outcome> outcome) mutable {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "hffs/clock.h"
+#include "parked.h"
 
 namespace hffs::fs {
 namespace {
@@ -18,6 +19,9 @@ constexpr std::chrono::seconds kLongestRenewal{10};
 
 // Within this the kernel comes back after ESTALE.
 constexpr std::chrono::seconds kSecondTry{1};
+
+// The index or the disk does not keep a file as a whole: once more, and no further.
+constexpr int kMostWholeFetches = 2;
 
 // What read() may answer: that the origin has lost what the tree names is no ENOENT of the file.
 Error as_read_error(Error error) {
@@ -44,6 +48,12 @@ NodeId node_of(const BlobInfo& blob) {
   return NodeId::of_blob(blob.number, blob.incarnation);
 }
 
+std::uint64_t count_missing(const Blob& blob) {
+  std::uint64_t blocks = 0;
+  for (const BlockRun& run : blob.missing({0, blob.identity().size})) blocks += run.count;
+  return blocks;
+}
+
 // The blob's own node, or the one on which it was filled before it was verified, whose mode and pages
 // are right to the end.
 bool is_node_of(const BlobInfo& blob, NodeId node) {
@@ -61,8 +71,14 @@ struct BlobReader::Wait {
   std::stop_token stop;
   Done<std::vector<std::byte>> done;
   int fetches = 0;
+  std::uint64_t missing = 0;  // blocks, when the last fetch of all began
   std::optional<Instant> renewing_since;
 };
+
+// Whether these bytes may be shown to anybody.
+bool BlobReader::servable(const Blob& blob, ByteRange range) const {
+  return options_.strict ? blob.whole() : blob.readable(range);
+}
 
 Result<std::shared_ptr<Blob>> BlobReader::open_now(NodeId node) {
   auto blob = store_.open_blob(node.blob_number());
@@ -88,7 +104,7 @@ Result<Opened> BlobReader::open(NodeId node) {
     return fail(std::move(blob.error()).during(catalog_.describe(node)));
   }
   const BlobInfo& info = (*blob)->identity();
-  const bool whole = info.verified || (*blob)->readable({0, info.size});
+  const bool whole = (*blob)->readable({0, info.size});
   if (options_.offline && !options_.offline_partial && !whole)
     return fail(Code::offline, "{}: not all of it is here, and the daemon is offline",
                 catalog_.describe(node));
@@ -100,7 +116,7 @@ Result<Opened> BlobReader::open(NodeId node) {
   if (!open.blob) open.blob = std::move(*blob);
   ++open.count;
   Opened opened{.keep_cache = !wrong};
-  if (info.verified && info.size >= options_.backing_from && node == node_of(info))
+  if (info.verified && whole && info.size >= options_.backing_from && node == node_of(info))
     opened.backing = info.id;
   return opened;
 }
@@ -154,13 +170,14 @@ void BlobReader::read(NodeId node, ByteRange range, std::stop_token stop,
   range = clip(range, (*blob)->identity().size);
   if (range.empty()) return done(std::vector<std::byte>{});
   if (!(*blob)->identity().verified) prefetcher_.read(*blob, range);
-  if ((*blob)->readable(range)) {
+  if (servable(**blob, range)) {
     auto bytes = read_now(**blob, range);
     if (bytes) return done(std::move(bytes));
     if (!(*blob)->superseded())
       return done(fail(std::move(bytes.error()).during(catalog_.describe(node))));
   }
-  if (options_.offline)
+  const ByteRange needed = options_.strict ? ByteRange{0, (*blob)->identity().size} : range;
+  if (options_.offline && !(*blob)->readable(needed))
     return done(fail(Code::offline, "{}: bytes {}+{} are not here, and the daemon is offline",
                      catalog_.describe(node), range.offset, range.size));
   auto sources = catalog_.sources_of(node.blob_number());
@@ -176,10 +193,13 @@ void BlobReader::read(NodeId node, ByteRange range, std::stop_token stop,
 }
 
 void BlobReader::go_on(std::shared_ptr<Wait> wait) {
-  if (wait->blob->readable(wait->range)) return finish(wait, {});
+  if (servable(*wait->blob, wait->range)) return finish(wait, {});
   if (wait->stop.stop_requested()) return finish(wait, fail(Code::cancelled, "interrupted"));
   if (!wait->blob->superseded()) {
-    transfer_.fetch(wait->blob, wait->sources, wait->range, wait->stop,
+    const ByteRange all{0, wait->blob->identity().size};
+    if (options_.strict && wait->blob->readable(all)) return await_verdict(std::move(wait));
+    wait->missing = count_missing(*wait->blob);
+    transfer_.fetch(wait->blob, wait->sources, options_.strict ? all : wait->range, wait->stop,
                     [this, wait](Result<void> fetched) { arrived(wait, std::move(fetched)); });
     return;
   }
@@ -199,12 +219,27 @@ void BlobReader::go_on(std::shared_ptr<Wait> wait) {
                [this, wait](Result<void>) { go_on(wait); });
 }
 
+void BlobReader::await_verdict(std::shared_ptr<Wait> wait) {
+  const auto blob = wait->blob;
+  blob->when_settled(Parked<void>::wrap(wait->stop, [this, wait](Result<void> settled) {
+    if (!settled) return finish(wait, std::move(settled));
+    go_on(wait);
+  }));
+}
+
 void BlobReader::arrived(std::shared_ptr<Wait> wait, Result<void> fetched) {
-  const bool found_wrong = wait->blob->superseded() && !wait->blob->readable(wait->range);
+  const bool found_wrong = wait->blob->superseded() && !servable(*wait->blob, wait->range);
   const bool cancelled = !fetched && fetched.error().code == Code::cancelled;
   if (found_wrong && !cancelled) return go_on(std::move(wait));
-  if (fetched && !wait->blob->readable(wait->range) && ++wait->fetches < kMostFetches)
+  // A large file may take many deadlines: who waits for all of it gives up when nothing came in one.
+  if (options_.strict && !fetched && fetched.error().code == Code::timed_out &&
+      count_missing(*wait->blob) < wait->missing)
     return go_on(std::move(wait));
+  const int most = options_.strict ? kMostWholeFetches : kMostFetches;
+  if (fetched && !servable(*wait->blob, wait->range) && ++wait->fetches < most)
+    return go_on(std::move(wait));
+  if (options_.strict && fetched && !servable(*wait->blob, wait->range))
+    fetched = fail(Code::no_space, "its bytes cannot be kept, and must be there as a whole to be verified");
   finish(wait, std::move(fetched));
 }
 
@@ -212,7 +247,7 @@ void BlobReader::arrived(std::shared_ptr<Wait> wait, Result<void> fetched) {
 void BlobReader::finish(const std::shared_ptr<Wait>& wait, Result<void> ready) {
   Result<std::vector<std::byte>> bytes = ready ? read_now(*wait->blob, wait->range) : fail(ready);
   // Found wrong between the last look and the read.
-  if (ready && !bytes && wait->blob->superseded() && !wait->blob->readable(wait->range))
+  if (ready && !bytes && wait->blob->superseded() && !servable(*wait->blob, wait->range))
     return go_on(wait);
   metrics_.add(Metric::reads_waiting, -1);
   if (!bytes && bytes.error().code != Code::cancelled)

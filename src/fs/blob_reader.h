@@ -5,7 +5,8 @@
 //
 // A blob that is open is kept by its node id, so that a filling blob is read to its end through the old
 // node after it was verified under a new one. Where its bytes turned out wrong, who has it open goes on
-// with the next incarnation.
+// with the next incarnation. When strict, a read of a blob that is not whole fetches all of it
+// and waits for the verdict.
 //
 // Threads: any. Calls may block on the local disk, never on the network.
 #pragma once
@@ -49,6 +50,8 @@ class BlobReader {
     Instant when{};
   };
 
+  bool servable(const Blob& blob, ByteRange range) const;
+  void await_verdict(std::shared_ptr<Wait> wait);
   Result<std::shared_ptr<Blob>> open_now(NodeId node);
   bool was_sent_here(NodeId node);
   Result<std::shared_ptr<Blob>> find(NodeId node);

@@ -220,14 +220,17 @@ Result<Bitmap> BlobFile::sync() {
   // Before the sync starts: what is written while it runs is not promised to be in it.
   Bitmap durable = blocks_.snapshot();
   auto synced = context_->disk.sync_data(file_.get());
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (synced) {
     durable_.merge(durable);
     return durable;
   }
   // The kernel reports a lost page once; the next fdatasync would succeed without it.
   ++failed_syncs_;
-  if (!settling_ && !whole()) forget_volatile();
+  const bool forget = !settling_ && takes_blocks();
+  if (forget) forget_volatile();
+  lock.unlock();
+  if (forget) give_no_verdict(synced.error());
   return fail(std::move(synced.error()).during(path_));
 }
 
@@ -247,6 +250,32 @@ bool BlobFile::begin_settling(std::uint64_t failed_syncs) {
   return true;
 }
 
+void BlobFile::when_settled(Done<void> done) {
+  Result<void> now;
+  {
+    const std::lock_guard lock(mutex_);
+    if (takes_blocks() && blocks_.full()) {
+      waiting_.push_back(std::move(done));
+      return;
+    }
+    if (takes_blocks()) now = fail(Code::io, "not all of blob {} is kept on the disk", info_.id.hex());
+  }
+  done(std::move(now));
+}
+
+void BlobFile::give_no_verdict(const Error& why) {
+  tell_settled(fail(why));
+}
+
+void BlobFile::tell_settled(const Result<void>& how) {
+  std::vector<Done<void>> waiting;
+  {
+    const std::lock_guard lock(mutex_);
+    waiting.swap(waiting_);
+  }
+  for (auto& done : waiting) done(how);
+}
+
 void BlobFile::cancel_settling(std::uint64_t failed_syncs) {
   const std::lock_guard lock(mutex_);
   settling_ = false;
@@ -254,7 +283,7 @@ void BlobFile::cancel_settling(std::uint64_t failed_syncs) {
 }
 
 void BlobFile::become_whole(UniqueFd adopted) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (whole()) return;
   // The file that was filled goes for the one that is adopted, which has room reserved.
   if (adopted) give_back(blocks_.snapshot().bytes(info_.size));
@@ -262,15 +291,19 @@ void BlobFile::become_whole(UniqueFd adopted) {
   settling_ = false;
   add_unclaimed(-unclaimed_bytes_.load());
   whole_.store(true, std::memory_order_release);
+  lock.unlock();
+  tell_settled({});
 }
 
 bool BlobFile::retire() {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (retired_ || (whole_ && !info_.verified)) return false;
   settling_ = false;
   give_back(whole_ ? info_.size : blocks_.snapshot().bytes(info_.size));
   add_unclaimed(-unclaimed_bytes_.load());
   retired_.store(true, std::memory_order_release);
+  lock.unlock();
+  tell_settled({});
   return true;
 }
 
@@ -278,8 +311,9 @@ std::optional<std::uint64_t> BlobFile::retire_to_evict() {
   const std::lock_guard lock(mutex_);
   if (settling_ || retired() || (whole() && !info_.verified)) return std::nullopt;
   add_unclaimed(-unclaimed_bytes_.load());
+  const std::uint64_t bytes = whole() ? info_.size : blocks_.snapshot().bytes(info_.size);
   retired_.store(true, std::memory_order_release);
-  return whole() ? info_.size : blocks_.snapshot().bytes(info_.size);
+  return bytes;
 }
 
 void BlobFile::note_unlinked(std::uint64_t bytes) {

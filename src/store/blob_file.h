@@ -87,7 +87,8 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
 
   const std::string& path() const { return path_; }
   BlobInfo now() const;
-  bool whole() const { return whole_.load(std::memory_order_acquire) && !lost(); }
+  bool whole() const override { return whole_.load(std::memory_order_acquire) && !retired(); }
+  void when_settled(Done<void> done) override;
   bool retired() const { return retired_.load(std::memory_order_acquire) || lost(); }
   // A read went beyond the end of its file. The verify thread retires it.
   bool lost() const { return lost_.load(std::memory_order_acquire); }
@@ -123,10 +124,14 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   // since `failed_syncs`; else no block is written or forgotten until settle or cancel.
   bool begin_settling(std::uint64_t failed_syncs);
   void cancel_settling(std::uint64_t failed_syncs);
+  // Tells who waits for the verdict that there is none now.
+  void give_no_verdict(const Error& why);
   // Every byte is right and durable, in this file or in `adopted`.
   void become_whole(UniqueFd adopted = {});
   // False: it was before, or it is whole and its next incarnation, which is verified, is what counts.
   bool retire();
+  // Any thread: what it became was found wrong. Nothing of it is readable any more.
+  void disown() { lost_.store(true, std::memory_order_release); }
   // Eviction thread. Nothing of it is readable any more, as after retire(), but its bytes are still on
   // the disk: their number. Nullopt, and nothing changes, while a change of its state is under way.
   std::optional<std::uint64_t> retire_to_evict();
@@ -146,6 +151,7 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   void add_unclaimed(std::int64_t bytes);  // below: mutex_ is held
   void give_back(std::uint64_t bytes);     // of those on the disk
   void forget_volatile();
+  void tell_settled(const Result<void>& how);  // without mutex_
 
   const std::shared_ptr<const BlobContext> context_;
   const BlobInfo info_;
@@ -169,6 +175,7 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   Bitmap durable_;  // below: guarded by mutex_; those of a sync that succeeded
   Bitmap claimed_;  // … and of a commit
   bool settling_ = false;
+  std::vector<Done<void>> waiting_;  // for the verdict
 };
 
 }  // namespace hffs

@@ -81,6 +81,7 @@ void Leases::forget(const BlobFile& blob) {
   Entry& entry = found->second;
   last = entry.blob.lock();
   if (last.get() != &blob) return table.unlock();
+  if (last->whole()) entry.filled = last;
   entry.blob.reset();
   entry.guard.reset();
   if (entry.guards == 0 && !entry.evicting) table->entries.erase(found);
@@ -109,18 +110,42 @@ bool Leases::is_open(std::uint64_t number) const {
   return found != table->entries.end() && found->second.guards > 0;
 }
 
+// Gives what is kept open for nobody: its file is closed after the lock.
+std::shared_ptr<BlobFile> Leases::shut(Locked& table, Entry& entry, std::uint64_t number) {
+  entry.evicting = true;
+  for (auto& each : table->kept)
+    if (each && each->identity().number == number) return std::move(each);
+  return nullptr;
+}
+
 bool Leases::begin_evicting(std::uint64_t number) {
-  std::shared_ptr<BlobFile> kept;  // closes its file after the lock
+  std::shared_ptr<BlobFile> kept;
   auto table = table_.lock();
   Entry& entry = table->entries[number];
-  const bool idle = entry.guards == 0 && !entry.evicting;
-  if (idle) {
-    entry.evicting = true;
-    for (auto& each : table->kept)
-      if (each && each->identity().number == number) kept = std::move(each);
-  }
+  if (entry.guards > 0 || entry.evicting) return false;
+  kept = shut(table, entry, number);
   table.unlock();
-  return idle;
+  return true;
+}
+
+std::shared_ptr<BlobFile> Leases::begin_replacing(std::shared_ptr<BlobFile> blob) {
+  const BlobInfo& info = blob->identity();
+  std::shared_ptr<BlobFile> kept, now;
+  auto table = table_.lock();
+  Entry& entry = table->entries[info.number];
+  now = entry.blob.lock();
+  if (entry.evicting || (now && now->identity().incarnation > info.incarnation)) return nullptr;
+  kept = shut(table, entry, info.number);
+  if (now && now->identity().incarnation == info.incarnation) {
+    std::swap(blob, now);
+  } else {
+    if (now) now->disown();
+    entry.blob = blob;
+    entry.guard.reset();
+  }
+  if (const auto filled = entry.filled.lock()) filled->disown();
+  table.unlock();
+  return blob;
 }
 
 void Leases::end_evicting(std::uint64_t number) {

@@ -38,6 +38,10 @@ class Leases : public std::enable_shared_from_this<Leases> {
   bool is_open(std::uint64_t number) const;
   // False if somebody has it open. Else nobody gets a lease until end_evicting().
   bool begin_evicting(std::uint64_t number);
+  // The same though somebody has it open, of a verified blob. Gives the object that stands for it, which is
+  // this one if there was none. Nullptr if it is being evicted, or a later incarnation stands for it.
+  // From then on nothing is readable of the object on which it was filled.
+  std::shared_ptr<BlobFile> begin_replacing(std::shared_ptr<BlobFile> blob);
   void end_evicting(std::uint64_t number);
   // False: it is not being evicted, and nothing was waited for.
   bool is_evicting(std::uint64_t number) const;
@@ -53,6 +57,7 @@ class Leases : public std::enable_shared_from_this<Leases> {
   struct Entry {
     std::weak_ptr<BlobFile> blob;
     std::weak_ptr<Guard> guard;  // shared by all leases of this object
+    std::weak_ptr<BlobFile> filled;  // the one before, which became verified
     std::uint32_t guards = 0;    // with those of earlier incarnations
     bool evicting = false;
   };
@@ -70,6 +75,7 @@ class Leases : public std::enable_shared_from_this<Leases> {
   std::shared_ptr<BlobFile> lease(Locked& table, Entry& entry,
                                   const std::shared_ptr<BlobFile>& blob, bool& first);
   void release(std::shared_ptr<BlobFile> blob);
+  static std::shared_ptr<BlobFile> shut(Locked& table, Entry& entry, std::uint64_t number);
 
   const std::shared_ptr<Recency> recency_;
   std::atomic<std::uint64_t> releases_{0};

@@ -137,6 +137,21 @@ std::optional<OpenBlobs::Evicting> OpenBlobs::begin_evicting(std::uint64_t numbe
   return std::nullopt;
 }
 
+Result<std::shared_ptr<BlobFile>> OpenBlobs::begin_replacing(std::uint64_t number,
+                                                             std::uint32_t incarnation) {
+  const std::lock_guard no_opener(opening_[number % opening_.size()]);
+  const auto stale = fail(Code::stale, "blob {} has, or gets, a new incarnation", number);
+  const auto row = load_row(number);
+  if (!row || !row->verified || row->incarnation != incarnation) return stale;
+  const std::string path = directory_.blob(row->id);
+  auto file = context_->disk.open(path, O_RDONLY, 0);
+  if (!file && file.error().code != Code::not_found) return fail(file);
+  auto blob = leases_->begin_replacing(BlobFile::verified(
+      context_, to_info(number, *row), path, file ? std::move(*file) : UniqueFd()));
+  if (!blob) return stale;
+  return blob;
+}
+
 Result<OpenBlobs::Opened> OpenBlobs::open_verified(std::uint64_t number, const BlobRow& row) {
   const std::string path = directory_.blob(row.id);
   auto file = context_->disk.open(path, O_RDONLY, 0);

@@ -65,6 +65,10 @@ class OpenBlobs {
     std::uint64_t bytes = 0;         // on the disk
   };
   std::optional<Evicting> begin_evicting(std::uint64_t number);
+  // The verified blob, which nobody can open until end_replacing(); who has it open keeps it.
+  // Code::stale: it is another incarnation, or is being evicted.
+  Result<std::shared_ptr<BlobFile>> begin_replacing(std::uint64_t number, std::uint32_t incarnation);
+  void end_replacing(std::uint64_t number) { leases_->end_evicting(number); }
 
  private:
   // An object, and the change of the row that it already stands for.

@@ -57,23 +57,38 @@ void Settler::give_up(std::shared_ptr<BlobFile> blob) {
   begin_again(std::move(blob), Verdict::lost);
 }
 
+// The file goes first: in blobs/ it would be believed again. And for good: the directory is synced
+// before the index forgets that the blob was verified.
+Result<void> Settler::withdraw(std::shared_ptr<BlobFile> blob) {
+  if (blob->superseded()) return {};  // somebody who reads it found it too short: that is under way
+  const BlobInfo& info = blob->identity();
+  if (auto moved = keep_or_remove_wrong(*blob); !moved) return moved;
+  log(Level::error, "store", "the {} bytes of blob {} do not have that hash any more: quarantined",
+      info.size, info.id.hex());
+  parts_.names.note(parts_.directory.blobs(info.id));
+  blob->retire();
+  put({std::move(blob), Verdict::wrong, {}});
+  return {};
+}
+
 void Settler::begin_again(std::shared_ptr<BlobFile> blob, Verdict verdict) {
   if (!blob->retire()) return;
-  keep_or_remove_wrong(*blob);
+  // What stays in filling/ is written over by the next incarnation: nothing of it is claimed any more.
+  if (auto moved = keep_or_remove_wrong(*blob); !moved)
+    log(Level::warn, "store", "the wrong bytes stay: {}", moved.error().message);
   put({std::move(blob), verdict, {}});
 }
 
-// If the file can be neither moved nor removed, the next incarnation writes over it: nothing of it
-// is claimed any more.
-void Settler::keep_or_remove_wrong(const BlobFile& blob) {
+Result<void> Settler::keep_or_remove_wrong(BlobFile& blob) {
   const BlobInfo& info = blob.identity();
   if (info.size <= kMostQuarantinedBytes) {
     trim_quarantine();
     const std::string to = parts_.directory.quarantine(info.id, info.number, info.incarnation);
-    if (parts_.disk.rename(blob.path(), to)) return;
+    if (parts_.disk.rename(blob.path(), to)) return {};
   }
-  if (auto removed = parts_.disk.remove(blob.path()); !removed)
-    log(Level::warn, "store", "the wrong bytes stay: {}", removed.error().message);
+  auto removed = parts_.disk.remove(blob.path());
+  if (removed) blob.note_unlinked(blob.now().bytes_here);
+  return removed;
 }
 
 // Leaves room for one more.
@@ -151,7 +166,8 @@ void Settler::finish(Change change, Result<void> committed) {
   ++next.incarnation;
   next.verified = change.verdict == Verdict::right;
   next.bytes_here = next.verified ? next.size : 0;
-  next.lost = change.verdict == Verdict::lost;
+  // What was right when it came is not its origin's fault.
+  next.lost = change.verdict == Verdict::lost || change.blob->identity().verified;
   change.blob.reset();
   if (change.done) change.done({});
   parts_.listener.tell(next);

@@ -48,6 +48,9 @@ class Settler {
   // The blob's bytes are wrong, or lost: its next incarnation begins empty.
   void quarantine(std::shared_ptr<BlobFile> blob);
   void give_up(std::shared_ptr<BlobFile> blob);
+  // The bytes of a verified blob, which nobody can open now, are wrong. An error, and nothing changes, if
+  // its file cannot be taken away from blobs/.
+  Result<void> withdraw(std::shared_ptr<BlobFile> blob);
   // Hands what was added, and what failed before, to the index.
   void commit();
 
@@ -73,7 +76,7 @@ class Settler {
   void put(Change change);
   void begin_again(std::shared_ptr<BlobFile> blob, Verdict verdict);
   void finish(Change change, Result<void> committed);
-  void keep_or_remove_wrong(const BlobFile& blob);
+  Result<void> keep_or_remove_wrong(BlobFile& blob);
   void trim_quarantine();
 
   const Parts parts_;

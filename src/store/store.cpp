@@ -13,6 +13,7 @@
 #include "open_blobs.h"
 #include "recency.h"
 #include "recovery.h"
+#include "scrubber.h"
 #include "settler.h"
 #include "state_dir.h"
 #include "syncer.h"
@@ -63,6 +64,7 @@ class DiskStore final : public Store {
   }
   Result<void> flush() override;
   Bounds& bounds() override { return evictor_; }
+  Scrub& scrub() override { return scrubber_; }
   Usage usage() const override;
   std::vector<std::string> damages() const override { return hffs::damages(directory_); }
   std::string blob_directory() const override;
@@ -84,6 +86,7 @@ class DiskStore final : public Store {
   Evictor evictor_;
   Verifier verifier_;
   BlockWriter writer_;
+  Scrubber scrubber_;
 };
 
 DiskStore::DiskStore(const StoreOptions& options, StateDir directory,
@@ -110,11 +113,14 @@ DiskStore::DiskStore(const StoreOptions& options, StateDir directory,
               [this](const std::shared_ptr<BlobFile>& blob, std::uint64_t bytes) {
                 syncer_.note(blob, bytes);
                 verifier_.note(blob);
-              }) {
+              }),
+      scrubber_({disk, directory_, *environment_, index_, blobs_, verifier_, clock},
+                options.scrub) {
   *context_->to_verify.lock() = [this](const auto& blob) { verifier_.note(blob); };
 }
 
 DiskStore::~DiskStore() {
+  scrubber_.stop();
   *context_->to_verify.lock() = {};
   writer_.stop();
   verifier_.stop();

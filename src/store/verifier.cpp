@@ -69,8 +69,12 @@ void Verifier::import_file(std::uint64_t number, std::string path, Done<void> do
 
 Result<void> Verifier::drain() {
   std::promise<Result<void>> reached;
-  if (!push({.marker = [&](Result<void> r) { reached.set_value(std::move(r)); }}))
-    return fail(Code::cancelled, "the store is being closed");
+  const bool pushed = push({.task = [&] {
+    settler_.commit();
+    const auto stuck = settler_.stuck();
+    reached.set_value(stuck ? fail(*stuck) : Result<void>{});
+  }});
+  if (!pushed) return fail(Code::cancelled, "the store is being closed");
   return reached.get_future().get();
 }
 
@@ -121,11 +125,7 @@ void Verifier::try_again() {
 }
 
 void Verifier::perform(Job job) {
-  if (job.marker) {
-    settler_.commit();
-    const auto stuck = settler_.stuck();
-    return stuck ? job.marker(fail(*stuck)) : job.marker({});
-  }
+  if (job.task) return job.task();
   if (job.import) return advance_import(std::move(job.import));
   if (!job.look_at.empty()) return look_at(std::move(job));
   if (!job.blob) return go_through(std::move(job));
@@ -209,8 +209,8 @@ void Verifier::finish(const std::shared_ptr<BlobFile>& blob) {
   if (!blob->begin_settling(failed_syncs)) {
     // A failed sync took blocks away while they were hashed.
     blob->hashing.reset();
-    if (blob->blocks().full()) note(blob);
-    return;
+    if (blob->blocks().full()) return note(blob);
+    return blob->give_no_verdict({Code::io, "the disk has lost blocks of it", {}});
   }
   if (!hex) {
     blob->cancel_settling(failed_syncs);
@@ -244,7 +244,31 @@ void Verifier::try_again_later(std::shared_ptr<BlobFile> blob, const Error& why)
   if (!std::exchange(failing_, true))
     log(Level::error, "store", "blob {} cannot be verified now: {}", blob->identity().id.hex(),
         why.message);
+  blob->give_no_verdict(why);
   later_.push_back(std::move(blob));
+}
+
+Result<void> Verifier::withdraw(std::uint64_t number, std::uint32_t incarnation, bool gone) {
+  std::promise<Result<void>> done;
+  if (!push({.task = [&] { done.set_value(put_aside(number, incarnation, gone)); }}))
+    return fail(Code::cancelled, "the store is being closed");
+  return done.get_future().get();
+}
+
+// Who opens it meanwhile waits for the next incarnation.
+Result<void> Verifier::put_aside(std::uint64_t number, std::uint32_t incarnation, bool gone) {
+  auto blob = parts_.blobs.begin_replacing(number, incarnation);
+  if (!blob) return fail(blob);
+  Result<void> done;
+  if (gone)
+    settler_.give_up(std::move(*blob));
+  else
+    done = settler_.withdraw(std::move(*blob));
+  settler_.commit();
+  if (auto committed = parts_.index.write_and_wait([](WriteTxn&) {}); done) done = committed;
+  if (auto stuck = settler_.stuck(); done && stuck) done = fail(std::move(*stuck));
+  parts_.blobs.end_replacing(number);
+  return done;
 }
 
 Result<void> Verifier::begin_import(Import& import) {

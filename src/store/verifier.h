@@ -5,7 +5,7 @@
 // so that a small one does not wait for a large one. After opening it looks whether the files that the
 // index speaks of are there, so that what is missing is known before somebody asks for it.
 //
-// Threads: any may call; drain() and stop() block.
+// Threads: any may call; drain(), withdraw() and stop() block.
 #pragma once
 
 #include <chrono>
@@ -40,6 +40,9 @@ class Verifier {
   // Blocks of this blob became readable.
   void note(const std::shared_ptr<BlobFile>& blob);
   void import_file(std::uint64_t number, std::string path, Done<void> done);
+  // A verified blob's bytes are wrong, or its file is gone: no later open gets what there was. Blocks, also
+  // on this thread. Code::stale: it is another incarnation by now.
+  Result<void> withdraw(std::uint64_t number, std::uint32_t incarnation, bool gone);
   // Every verdict given before is handed to the index, or fails with what stands in the way.
   Result<void> drain();
   // Gives the verdicts that are near, cancels imports, ends.
@@ -61,7 +64,7 @@ class Verifier {
   struct Job {
     std::shared_ptr<BlobFile> blob;
     std::unique_ptr<Import> import;
-    Done<void> marker;
+    std::move_only_function<void()> task;
     std::vector<std::uint64_t> unverified;  // one after the other: one file is open at a time
     std::shared_ptr<BlobFile> current;      // of these
     std::vector<std::uint64_t> look_at;
@@ -79,6 +82,7 @@ class Verifier {
   void advance(const std::shared_ptr<BlobFile>& blob);
   void finish(const std::shared_ptr<BlobFile>& blob);
   void try_again_later(std::shared_ptr<BlobFile> blob, const Error& why);
+  Result<void> put_aside(std::uint64_t number, std::uint32_t incarnation, bool gone);
   Result<void> begin_import(Import& import);
   void advance_import(std::unique_ptr<Import> import);
   void finish_import(Import& import);

@@ -47,6 +47,8 @@ class MemoryBlob final : public Blob {
     }
     return runs;
   }
+  bool whole() const override { return false; }
+  void when_settled(Done<void> done) override { done({}); }
   Result<std::size_t> read(std::uint64_t, std::span<std::byte>) const override { return 0; }
   void write(BlockIndex first, std::vector<std::byte> bytes, Done<void> done) override {
     std::unique_lock lock(mutex_);

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <chrono>
+#include <cstdio>
+
+#include "commands.h"
+#include "job.h"
+#include "progress.h"
+
+namespace hffs::cli {
+namespace {
+
+using nlohmann::json;
+
+std::string text_of(const json& value, const char* otherwise) {
+  return value.is_string() ? value.get<std::string>() : otherwise;
+}
+
+}  // namespace
+
+void print_finding(const json& finding) {
+  const std::string commit = text_of(finding.at("commit"), "");
+  fmt::print("{}{}{}: {}: {}\n", text_of(finding.at("repo"), "no repository"),
+             commit.empty() ? "" : "@", commit.substr(0, 12), text_of(finding.at("path"), "a blob"),
+             text_of(finding.at("what"), ""));
+  fmt::print("  expected  {}\n", text_of(finding.at("blob"), ""));
+  if (finding.at("found").is_string())
+    fmt::print("  found     {}\n", text_of(finding.at("found"), ""));
+  else
+    fmt::print("  {}\n", text_of(finding.at("reason"), ""));
+}
+
+Result<void> verify(const VerifyArguments& arguments) {
+  json request{{"command", "verify"}, {"repo", ""}};
+  if (!arguments.repo.empty()) {
+    const auto what = parse_repo_at(arguments.repo);
+    if (!what) return fail(Error(what.error()));
+    request["repo"] = what->repo.text();
+    // Without one: all that is here of the repository, not just what its main branch has.
+    if (arguments.repo.find('@') != arguments.repo.npos) request["revision"] = what->revision;
+  }
+  auto done = run_job(arguments.flags, request);
+  if (!done) return fail(done);
+  const json& findings = done->at("findings");
+  std::size_t unreadable = 0;
+  for (const json& each : findings) unreadable += each.at("what") == "unreadable" ? 1 : 0;
+  const std::size_t wrong = findings.size() - unreadable;
+  if (arguments.json) {
+    const json report{{"files", done->at("files")},
+                      {"bytes", done->at("bytes")},
+                      {"findings", findings}};
+    fmt::print("{}\n", report.dump(2, ' ', false, json::error_handler_t::replace));
+  } else {
+    for (const json& each : findings) print_finding(each);
+    fmt::print("{} files ({}) verified, {} of them damaged\n",
+               done->at("files").get<std::uint64_t>(),
+               bytes_text(done->at("bytes").get<std::uint64_t>()), findings.size());
+  }
+  if (wrong != 0)
+    return fail(Code::corrupt,
+                "{} files were damaged, and were put aside: they are fetched again when they are read",
+                wrong);
+  if (unreadable != 0)
+    return fail(Code::io, "the disk could not read {} files; they stay as they are", unreadable);
+  return {};
+}
+
+}  // namespace hffs::cli
