@@ -98,7 +98,9 @@ Result<Opened> BlobReader::open(NodeId node) {
   if (!blob) {
     if (blob.error().code == Code::stale) {
       std::unique_lock lock(mutex_);
-      refused_[node.blob_number()] = {node, system_clock().now()};
+      Refused& refused = refused_.try_emplace(node.blob_number(), Refused{node, {}}).first->second;
+      refused.when = system_clock().now();
+      if (node.incarnation() < refused.node.incarnation()) refused.node = node;
       return fail(blob);
     }
     return fail(std::move(blob.error()).during(catalog_.describe(node)));
@@ -122,13 +124,17 @@ Result<Opened> BlobReader::open(NodeId node) {
 }
 
 // The kernel looks a name up again once only after ESTALE. Between that LOOKUP and its OPEN somebody
-// else may have filled the blob: who comes from another node is served on the one it was sent to.
+// else may have filled the blob: who comes from an earlier node is served on the one it was sent to. But
+// not where the verified file of that node is open, for the kernel may be reading it by itself.
 bool BlobReader::was_sent_here(NodeId node) {
   const Instant now = system_clock().now();
   std::unique_lock lock(mutex_);
+  if (const auto open = open_.find(node.value); open != open_.end())
+    if (const BlobInfo& own = open->second.blob->identity(); own.verified && node == node_of(own))
+      return false;
   std::erase_if(refused_, [&](const auto& item) { return now - item.second.when > kSecondTry; });
   const auto found = refused_.find(node.blob_number());
-  return found != refused_.end() && found->second.node != node;
+  return found != refused_.end() && found->second.node.incarnation() < node.incarnation();
 }
 
 void BlobReader::close(NodeId node) {

@@ -129,6 +129,50 @@ TEST_F(ReadingTest, TwoIncarnationsInAMomentAreNoErrorOfAProgram) {
   files_->release(verified, 0, O_RDONLY);
 }
 
+// A node of long ago is not one that somebody was sent to: it may be open still, with another file behind it.
+TEST_F(ReadingTest, NobodyIsServedOnANodeOfLongAgo) {
+  store_->bounds().protect([](const ReadTxn&, const Bounds::Visit&) {});
+  const auto fill_it = [&](int incarnations) {
+    const NodeId filling = opened(kBig);
+    EXPECT_EQ(*read(kAlice, filling), pattern());
+    EXPECT_TRUE(eventually([&] { return incarnations_ == incarnations; }));
+    files_->release(filling, 0, O_RDONLY);
+    return filling;
+  };
+  fill_it(1);
+  const NodeId verified = blob(kBig);
+  ASSERT_TRUE(eventually([&] {
+    const auto gone = test::wait_for<Bounds::Outcome>([&](Done<Bounds::Outcome> done) {
+      store_->bounds().evict({.blobs = {verified.blob_number()}}, std::move(done));
+    });
+    return gone && gone->blobs.size() == 1;
+  }));
+  const NodeId filling = fill_it(2);
+  EXPECT_EQ(code(files_->open_file(user(kBob), filling, O_RDONLY)), Code::stale);
+  EXPECT_EQ(code(files_->open_file(user(kBob), verified, O_RDONLY)), Code::stale);
+  // Who comes from there may have been sent to what another one has just been sent away from.
+  EXPECT_TRUE(files_->open_file(user(kBob), filling, O_RDONLY));
+  files_->release(filling, 0, O_RDONLY);
+}
+
+TEST_F(ReadingTest, ANodeWhoseFileIsOpenHasNoOther) {
+  const NodeId filling = opened(kBig);
+  EXPECT_EQ(*read(kAlice, filling), pattern());
+  ASSERT_TRUE(eventually([&] { return incarnations_ == 1; }));
+  files_->release(filling, 0, O_RDONLY);
+  EXPECT_EQ(code(files_->open_file(user(kBob), filling, O_RDONLY)), Code::stale);
+  const NodeId verified = opened(kBig);
+  std::filesystem::remove(store_->blob_directory() + "/" + std::string(kBig).substr(0, 2) + "/" + kBig);
+  const auto work = store_->scrub().verify({});
+  ASSERT_TRUE(eventually([&] { return work->result().has_value(); }));
+  ASSERT_EQ(work->result()->size(), 1u);
+  EXPECT_EQ(code(files_->open_file(user(kBob), verified, O_RDONLY)), Code::stale);
+  EXPECT_NE(opened(kBig), verified);
+  EXPECT_EQ(*read(kAlice, verified), pattern());
+  files_->release(blob(kBig), 0, O_RDONLY);
+  files_->release(verified, 0, O_RDONLY);
+}
+
 TEST_F(ReadingTest, WrongBytesAreFetchedAgainForWhoHasTheBlobOpen) {
   std::string wrong = pattern();
   wrong[7] ^= 1;
