@@ -160,7 +160,7 @@ TEST_F(CrashTest, KilledAtAnyInstantNothingWrongIsClaimed) {
     }
     close();
   }
-  EXPECT_GT(claimed_, 100u);
+  EXPECT_GT(claimed_, 20u);
   EXPECT_GT(verified_, 10u);
   // Not the slowest: other work on the machine must not fail this.
   std::sort(opening.begin(), opening.end());

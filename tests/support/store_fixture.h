@@ -57,7 +57,7 @@ class Heard {
   }
   // The first event of this blob at or after `incarnation`.
   std::optional<BlobInfo> wait(std::uint64_t number, std::uint32_t incarnation,
-                               std::chrono::seconds most = std::chrono::seconds(20)) {
+                               std::chrono::seconds most = std::chrono::seconds(60)) {
     std::unique_lock lock(mutex_);
     std::optional<BlobInfo> found;
     changed_.wait_for(lock, most, [&] {
