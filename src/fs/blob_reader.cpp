@@ -98,9 +98,7 @@ Result<Opened> BlobReader::open(NodeId node) {
   if (!blob) {
     if (blob.error().code == Code::stale) {
       std::unique_lock lock(mutex_);
-      Refused& refused = refused_.try_emplace(node.blob_number(), Refused{node, {}}).first->second;
-      refused.when = system_clock().now();
-      if (node.incarnation() < refused.node.incarnation()) refused.node = node;
+      refused_[node.blob_number()] = {node, system_clock().now()};
       return fail(blob);
     }
     return fail(std::move(blob.error()).during(catalog_.describe(node)));

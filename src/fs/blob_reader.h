@@ -44,7 +44,7 @@ class BlobReader {
     std::uint32_t count = 0;
   };
   struct Wait;
-  // The earliest node from which somebody was sent to look the name up again.
+  // Sent to look the name up again.
   struct Refused {
     NodeId node;
     Instant when{};
