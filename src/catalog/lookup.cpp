@@ -74,12 +74,12 @@ void CatalogImpl::lookup_root(const Caller& caller, std::string_view name, Done<
   std::optional<RepoNumber> known;
   store_.read([&](const ReadTxn& txn) { known = find_repo(txn, *id); });
   if (known) return pass_gate(*known, std::move(done));
-  resolver_->resolve(*id, "main",
-                     [pass_gate = std::move(pass_gate),
-                      done = std::move(done)](Result<Resolution> answer) mutable {
-                       if (!answer) return done(fail(answer));
-                       pass_gate(answer->repo, std::move(done));
-                     });
+  resolver_->find(*id, "main",
+                  [pass_gate = std::move(pass_gate),
+                   done = std::move(done)](Result<Resolution> answer) mutable {
+                    if (!answer) return done(fail(answer));
+                    pass_gate(answer->repo, std::move(done));
+                  });
 }
 
 void CatalogImpl::lookup_repo_child(NodeId repo, std::string_view name, Done<Entry> done) {
@@ -125,19 +125,19 @@ void CatalogImpl::ask_ref(const RepoRow& repo, const std::string& revision, Done
           done(as_node(*row));
         });
   }
-  resolver_->resolve(repo.id, revision,
-                     [self = shared_from_this(), as_node, repo, revision,
-                      done = std::move(done)](Result<Resolution> answer) mutable {
-                       if (answer && answer->ref) return done(as_node(*answer->ref));
-                       if (!answer && answer.error().code != Code::not_found)
-                         return done(fail(answer));
-                       self->resolver_->find_directory(
-                           repo, revision,
-                           [as_node, done = std::move(done)](Result<RefRow> row) mutable {
-                             if (!row) return done(fail(row));
-                             done(as_node(*row));
-                           });
-                     });
+  resolver_->find(repo.id, revision,
+                  [self = shared_from_this(), as_node, repo, revision,
+                   done = std::move(done)](Result<Resolution> answer) mutable {
+                    if (answer && answer->ref) return done(as_node(*answer->ref));
+                    if (!answer && answer.error().code != Code::not_found)
+                      return done(fail(answer));
+                    self->resolver_->find_directory(
+                        repo, revision,
+                        [as_node, done = std::move(done)](Result<RefRow> row) mutable {
+                          if (!row) return done(fail(row));
+                          done(as_node(*row));
+                        });
+                  });
 }
 
 void CatalogImpl::lookup_snapshot(const Caller& caller, NodeId parent, std::string_view name,
@@ -162,7 +162,7 @@ void CatalogImpl::lookup_snapshot(const Caller& caller, NodeId parent, std::stri
     return done(as_link(*row));
   }
   if (row && row->directory) return done(no_such(name));
-  resolver_->resolve(
+  resolver_->find(
       repo->id, *revision,
       [as_link, revision = *revision, done = std::move(done)](Result<Resolution> answer) mutable {
         if (!answer) return done(fail(answer));

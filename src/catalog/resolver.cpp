@@ -29,11 +29,35 @@ Resolver::Resolver(const CatalogOptions& options, Origin& origin, Store& store, 
       missing_(clock),
       fresh_(clock) {}
 
+void Resolver::find(const RepoId& repo, const std::string& revision, Done<Resolution> done) {
+  const std::string key = key_of(repo, revision);
+  if (!flights_.join(key, std::move(done))) return;
+  // An answer may have landed since the caller looked.
+  if (const auto known = load(repo, revision)) return flights_.land(key, *known);
+  ask(repo, revision, key);
+}
+
 void Resolver::resolve(const RepoId& repo, const std::string& revision, Done<Resolution> done) {
   const std::string key = key_of(repo, revision);
+  if (flights_.join(key, std::move(done))) ask(repo, revision, key);
+}
+
+std::optional<Resolution> Resolver::load(const RepoId& repo, const std::string& revision) const {
+  std::optional<Resolution> known;
+  store_.read([&](const ReadTxn& txn) {
+    const auto number = find_repo(txn, repo);
+    auto ref = number ? load_ref(txn, *number, revision) : std::nullopt;
+    if (!ref || ref->commit == 0) return;
+    const auto commit = load_commit(txn, ref->commit);
+    known = {.repo = *number, .ref = std::move(ref), .attested = commit && commit->attested_by};
+  });
+  return known;
+}
+
+void Resolver::ask(const RepoId& repo, const std::string& revision, const std::string& key) {
   if (missing_.knows(key) || missing_.knows(repo.layout()))
-    return done(fail(Code::not_found, "{} has no revision '{}'", repo.text(), revision));
-  if (!flights_.join(key, std::move(done))) return;
+    return flights_.land(
+        key, fail(Code::not_found, "{} has no revision '{}'", repo.text(), revision));
   // By the name asked for: after a rename it may be another repository's by now.
   origin_.fetch_revision(repo, revision,
                          [self = shared_from_this(), repo, revision, key](auto answer) {

@@ -26,6 +26,8 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
  public:
   Resolver(const CatalogOptions& options, Origin& origin, Store& store, const Clock& clock);
 
+  // For who has looked and does not know it: asks, unless it is known by now, or known to be missing.
+  void find(const RepoId& repo, const std::string& revision, Done<Resolution> done);
   // Asks now, unless the name is known to be missing.
   void resolve(const RepoId& repo, const std::string& revision, Done<Resolution> done);
   // Whether `path` is a directory of refs ("feature" where a branch "feature/x" exists): its row.
@@ -35,6 +37,8 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
   void refresh(const RepoRow& repo, const std::string& revision, bool now);
 
  private:
+  std::optional<Resolution> load(const RepoId& repo, const std::string& revision) const;
+  void ask(const RepoId& repo, const std::string& revision, const std::string& key);
   void ask_anew(const RepoId& repo, const std::string& revision);
   void ask_behind(const RepoId& repo, const std::string& revision);
   void settle(const RepoId& repo, const std::string& revision, const std::string& key,

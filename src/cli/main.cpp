@@ -202,8 +202,7 @@ void add_carrying(CLI::App& app, Words& words) {
       ->type_name("REV")
       ->needs("--repo");
   import->add_flag("--json", in.json, "For programs");
-  import->add_option("--state-dir", in.flags.state_dir, "The daemon's state directory")
-      ->type_name("DIR");
+  cli::add_state_dir(import, in.flags);
   import->add_option("--endpoint", in.flags.endpoints, "Where no daemon runs: the Hub or a mirror")
       ->type_name("URL")
       ->allow_extra_args(false);
@@ -224,8 +223,7 @@ void add_carrying(CLI::App& app, Words& words) {
       ->allow_extra_args(false);
   export_->add_flag("--json", out.json, "For programs");
   export_->add_option("--mount", out.what.mount_point, "Where hffs is mounted")->type_name("MNT");
-  export_->add_option("--state-dir", out.what.flags.state_dir, "The daemon's state directory")
-      ->type_name("DIR");
+  cli::add_state_dir(export_, out.what.flags);
 }
 
 void add_others(CLI::App& app, Words& words) {
@@ -238,16 +236,14 @@ void add_others(CLI::App& app, Words& words) {
   status->footer(kStatusHelp);
   status->add_option("MNT", words.status.mount_point, "Where hffs is mounted");
   status->add_flag("--json", words.status.json, "For programs");
-  status->add_option("--state-dir", words.status.flags.state_dir, "The daemon's state directory")
-      ->type_name("DIR");
+  cli::add_state_dir(status, words.status.flags);
 
   auto* path = app.add_subcommand("path", "Print the directory of a repository's files");
   path->footer(kPathHelp);
   path->add_option("REPO", words.path.repo, "ORG/NAME or datasets/ORG/NAME, and @REVISION")
       ->required();
   path->add_option("--mount", words.path.mount_point, "Where hffs is mounted")->type_name("MNT");
-  path->add_option("--state-dir", words.path.flags.state_dir, "The daemon's state directory")
-      ->type_name("DIR");
+  cli::add_state_dir(path, words.path.flags);
 
   add_carrying(app, words);
   app.add_subcommand("version", "Print the version");
@@ -269,8 +265,7 @@ void add_storage(CLI::App& app, Words& words) {
   verify->footer(kVerifyHelp);
   verify->add_option("REPO", words.verify.repo, "ORG/NAME or datasets/ORG/NAME, and @REVISION; all");
   verify->add_flag("--json", words.verify.json, "For programs");
-  verify->add_option("--state-dir", words.verify.flags.state_dir, "The daemon's state directory")
-      ->type_name("DIR");
+  cli::add_state_dir(verify, words.verify.flags);
 
   auto* pin = app.add_subcommand("pin", "Never evict a repository, or a revision of it");
   pin->footer(kPinHelp);

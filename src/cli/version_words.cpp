@@ -62,16 +62,19 @@ void add_adopt(CLI::App& app, AdoptArguments& words) {
   adopt->add_flag("--self-attested", words.self_attested,
                   "Adopt also what the Hub does not list: everybody will see it");
   adopt->add_flag("--json", words.json, "For programs");
-  adopt->add_option("--state-dir", words.flags.state_dir, "The daemon's state directory")
-      ->type_name("DIR");
+  add_state_dir(adopt, words.flags);
 }
 
 }  // namespace
 
+void add_state_dir(CLI::App* command, Flags& flags) {
+  command->add_option("--state-dir", flags.state_dir, "The daemon's state directory")
+      ->type_name("DIR");
+}
+
 void add_daemon(CLI::App* command, DaemonName& where) {
   command->add_option("--mount", where.mount_point, "Where hffs is mounted")->type_name("MNT");
-  command->add_option("--state-dir", where.flags.state_dir, "The daemon's state directory")
-      ->type_name("DIR");
+  add_state_dir(command, where.flags);
 }
 
 void add_version_commands(CLI::App& app, VersionWords& words) {

@@ -20,6 +20,7 @@ void add_version_commands(CLI::App& app, VersionWords& words);
 // The exit code; nothing: the command is another's.
 std::optional<Result<int>> run_version_command(const std::string& command, const VersionWords& words);
 
+void add_state_dir(CLI::App* command, Flags& flags);
 // --mount and --state-dir: the daemon that a command means.
 void add_daemon(CLI::App* command, DaemonName& where);
 

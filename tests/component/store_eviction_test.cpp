@@ -267,8 +267,7 @@ TEST_F(EvictionTest, TheLimitHoldsUnderParallelWriters) {
   watcher.join();
   EXPECT_FALSE(over);
   EXPECT_FALSE(wrong);
-  // There was something that could go, but for moments in which the verify thread gets no processor.
-  EXPECT_LT(refused, 48) << "one block in twenty";
+  EXPECT_EQ(refused, 0);  // there was always something that could go
   EXPECT_GT(metrics_.value(Metric::blobs_evicted), 50);
   ASSERT_TRUE(store_->flush());
   std::uint64_t held = 0;

@@ -76,8 +76,8 @@ TEST_F(ReopenTest, AVerifiedFileThatIsGoneIsFetchedAgain) {
     const auto filling = blob(number);
     EXPECT_EQ(filling->identity().incarnation, before + 1);
     EXPECT_FALSE(filling->identity().verified);
-    // The look at the files may have come first, before anybody listened.
-    ASSERT_TRUE(store_->flush());
+    ASSERT_TRUE(store_->flush());  // the look at the files may have come first, before anybody listened
+    EXPECT_EQ(metrics_.value(Metric::blobs_lost), gone ? 1 : 2);
     EXPECT_EQ(row_of(*store_, number)->incarnation, before + 1);
     EXPECT_EQ(filling->missing({0, kOdd}), (std::vector<BlockRun>{{0, 4}}));
   }
