@@ -166,6 +166,13 @@ def make():
 
 
 @pytest.fixture
+def pages_kept():
+    """For tests that count on what is in the page cache."""
+    with lab.pages_kept():
+        yield
+
+
+@pytest.fixture
 def loop_disk(make, root):
     """Makes a file system of so many bytes in a file, and mounts it."""
     points = []

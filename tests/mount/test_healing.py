@@ -8,7 +8,7 @@ import shutil
 import time
 
 import pytest
-from lab import MIB, Together, eventually
+from lab import MIB, Together, drop_caches, eventually
 from world import fresh_bytes, quiet
 
 
@@ -67,9 +67,7 @@ def test_H1_a_file_that_is_cut_while_the_daemon_runs_is_fetched_again(make, feat
         os.truncate(store_file(mount, repo.etags[name]), 100)
 
     def is_right(name):
-        if os.geteuid() == 0:
-            with open("/proc/sys/vm/drop_caches", "w") as file:
-                file.write("1")
+        drop_caches()
         return mount.file(repo, name).read_bytes() == repo.content[name]
     for name in ("a", "small"):
         eventually(lambda name=name: is_right(name), 20, f"{name} as it was")

@@ -7,7 +7,7 @@ import random
 import threading
 
 import pytest
-from lab import MIB, Together, eventually
+from lab import MIB, Together, drop_caches, eventually
 from test_carry import make_cache, take_in
 from world import fresh_bytes
 
@@ -136,9 +136,7 @@ def test_L4_an_open_file_keeps_its_bytes(make, how, features):
     for _ in range(5):
         read_whole(world, mount, {"x": fresh_bytes(5 * MIB)})
     assert is_here(mount, repo, "a")
-    if os.geteuid() == 0:
-        with open("/proc/sys/vm/drop_caches", "w") as file:
-            file.write("1")
+    drop_caches()
     child.tell()
     assert child.result() == repo.etags["a"]
     closed(mount, repo)

@@ -5,7 +5,7 @@ import os
 import subprocess
 
 import pytest
-from lab import MIB, eventually
+from lab import MIB, drop_caches, eventually
 from world import fresh_bytes, quiet
 
 OLD = 'fuse_features = "5.15"\n'
@@ -55,7 +55,7 @@ def read_at(path, how):
 def test_B2_B9_the_kernel_reads_verified_blobs_itself(common, make, kernel_reads, how):
     repo = verified(common.world, common.mount)
     path = common.mount.file(repo, "model.safetensors")
-    subprocess.run(["sh", "-c", "echo 1 > /proc/sys/vm/drop_caches"], check=True)
+    assert drop_caches()
     reads, opens = common.mount.metric("fuse_reads"), common.mount.metric("passthrough_opens")
     with quiet(common.world):
         child = make.child(read_at, str(path), how)
@@ -85,7 +85,7 @@ def test_B2_a_filling_blob_stays_open_while_it_becomes_whole(common, kernel_read
         assert old.read() == data
 
 
-def test_B2_small_files_keep_the_page_cache(common, kernel_reads):
+def test_B2_small_files_keep_the_page_cache(common, kernel_reads, pages_kept):
     repo = verified(common.world, common.mount, {"config.json": fresh_bytes(900), "edge.bin": fresh_bytes(MIB - 1)})
     path = common.mount.file(repo, "config.json")
     opens = common.mount.metric("passthrough_opens")
@@ -131,7 +131,7 @@ def refused(mount, repo, reason):
     assert reason in mount.hffs("status", mount.point).out
 
 
-def test_B2_features_of_newer_kernels_can_be_masked(make, root):
+def test_B2_features_of_newer_kernels_can_be_masked(make, root, pages_kept):
     world = make.world()
     mount = make.mount(world, config=OLD)
     repo = verified(world, mount)

@@ -246,7 +246,7 @@ def pages_in_memory(path):
     return sum(page & 1 for page in pages) * mmap.PAGESIZE
 
 
-def test_V5_the_page_cache_stays_as_it_was(make, root):
+def test_V5_the_page_cache_stays_as_it_was(make, root, pages_kept):
     world = make.world()
     mount = make.mount(world)
     repo = read_whole(world, mount, {"cold.bin": fresh_bytes(24 * MIB), "warm.bin": fresh_bytes(8 * MIB)})
