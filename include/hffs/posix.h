@@ -42,6 +42,9 @@ class UniqueFd {
   int fd_ = -1;
 };
 
+// Links are followed; what may not be looked at does not exist.
+bool exists(const std::string& path);
+
 // The store's and the overlay's view of a file system. Paths are absolute.
 class Disk {
  public:

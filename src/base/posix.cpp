@@ -79,6 +79,10 @@ void UniqueFd::reset() {
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 
+bool exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
+
 Disk& system_disk() {
   static PosixDisk disk;
   return disk;

@@ -10,13 +10,13 @@ namespace hffs {
 namespace {
 
 constexpr std::uint8_t kVersion = 1;
-constexpr char kAt = '@';
+constexpr char kBeforeRevision = '@';
 constexpr std::uint32_t kEverybody = 0xFFFF'FFFF;  // (uid_t)-1: nobody's
 constexpr std::size_t kMostKey = 511;              // LMDB's
 
 std::string key_of(std::optional<uid_t> user, const RepoId& repo, std::string_view revision) {
   std::string key = KeyWriter().u32(user.value_or(kEverybody)).text(repo.layout()).bytes();
-  key.push_back(kAt);
+  key.push_back(kBeforeRevision);
   key.append(revision);
   return key;
 }
@@ -28,7 +28,7 @@ std::optional<FrozenRef> decode(std::string_view key, std::string_view value) {
   const std::uint8_t version = values.u8();
   const auto commit = CommitId::parse(values.text());
   const WallTime since{std::chrono::seconds(values.i64())};
-  const std::size_t at = name.find(kAt);
+  const std::size_t at = name.find(kBeforeRevision);
   const auto repo = RepoId::parse_layout(name.substr(0, at));
   if (version == kVersion && keys.ok() && values.complete() && commit && repo && at != name.npos)
     return FrozenRef{.repo = *repo,

@@ -18,21 +18,21 @@ using catalog::Position;
 using catalog::RepoNumber;
 using Visit = std::function<void(std::uint64_t)>;
 
-constexpr std::uint8_t kVersion = 1;
-constexpr char kAt = '@';
+constexpr std::uint8_t kPinVersion = 1;
+constexpr char kBeforeCommit = '@';
 
 std::string key_of(const RepoId& repo, const std::optional<CommitId>& commit) {
-  return commit ? repo.layout() + kAt + commit->hex() : repo.layout();
+  return commit ? repo.layout() + kBeforeCommit + commit->hex() : repo.layout();
 }
 
-std::optional<Pin> decode(std::string_view key, std::string_view value) {
+std::optional<Pin> decode_pin(std::string_view key, std::string_view value) {
   Reader reader(value);
   const std::uint8_t version = reader.u8();
   const WallTime since{std::chrono::seconds(reader.i64())};
-  const std::size_t at = key.find(kAt);
+  const std::size_t at = key.find(kBeforeCommit);
   auto repo = RepoId::parse_layout(key.substr(0, at));
   std::optional<CommitId> commit;
-  bool sound = version == kVersion && reader.complete() && repo;
+  bool sound = version == kPinVersion && reader.complete() && repo;
   if (at != key.npos) {
     auto parsed = CommitId::parse(key.substr(at + 1));
     sound = sound && parsed;
@@ -71,7 +71,7 @@ void visit_named(const ReadTxn& txn, const RepoId& id, const std::optional<Commi
 std::vector<Pin> load_pins(const ReadTxn& txn) {
   std::vector<Pin> pins;
   txn.scan(Table::pins, {}, {}, [&](std::string_view key, std::string_view value) {
-    if (auto pin = decode(key, value)) pins.push_back(std::move(*pin));
+    if (auto pin = decode_pin(key, value)) pins.push_back(std::move(*pin));
     return true;
   });
   return pins;
@@ -81,7 +81,7 @@ void Pins::add(const RepoId& repo, const std::optional<CommitId>& commit, Done<v
   const std::int64_t now = clock_.wall().time_since_epoch().count();
   store_.write(
       [key = key_of(repo, commit), now](WriteTxn& txn) {
-        if (!txn.get(Table::pins, key)) txn.put(Table::pins, key, RecordWriter(kVersion).i64(now));
+        if (!txn.get(Table::pins, key)) txn.put(Table::pins, key, RecordWriter(kPinVersion).i64(now));
       },
       std::move(done));
 }
@@ -93,14 +93,14 @@ void Pins::remove(const RepoId& repo, const std::optional<CommitId>& commit, Don
         std::vector<std::string> keys;
         if (txn.get(Table::pins, key)) keys.push_back(key);
         if (all)
-          txn.scan(Table::pins, key + kAt, {}, [&](std::string_view each, std::string_view) {
+          txn.scan(Table::pins, key + kBeforeCommit, {}, [&](std::string_view each, std::string_view) {
             keys.emplace_back(each);
             return true;
           });
         for (const std::string& each : keys) txn.erase(Table::pins, each);
         *found = !keys.empty();
       },
-      [name = commit ? repo.text() + kAt + commit->hex() : repo.text(), found,
+      [name = commit ? repo.text() + kBeforeCommit + commit->hex() : repo.text(), found,
        done = std::move(done)](Result<void> written) mutable {
         if (written && !*found)
           return done(fail(Code::not_found, "{} is not pinned; `hffs pins` lists what is", name));

@@ -15,10 +15,8 @@ namespace hffs::cli {
 namespace {
 
 using nlohmann::json;
-constexpr std::chrono::minutes kAnswer{2};
 // That of a run that was killed is ended by the daemon within 15 s.
 constexpr std::chrono::seconds kOthersImport{20};
-constexpr std::chrono::milliseconds kPause{200};
 constexpr const char* kJournal = "adopt.journal";
 
 Result<std::string> to_repo(const std::string& layout_name) {
@@ -67,7 +65,7 @@ Result<void> check_whole(const Flags& flags, const std::string& layout_name,
   json from = 0;
   while (!from.is_null()) {
     auto page = ask({.flags = flags},
-                    {{"command", "files"}, {"repo", *repo}, {"commit", commit}, {"from", from}}, kAnswer);
+                    {{"command", "files"}, {"repo", *repo}, {"commit", commit}, {"from", from}});
     if (!page) return fail(page);
     if (page->at("self_attested").get<bool>())
       return fail(Code::refused,

@@ -11,7 +11,7 @@ namespace hffs::cli {
 namespace {
 
 using nlohmann::json;
-constexpr std::chrono::seconds kAnswer{10};
+constexpr std::chrono::seconds kStatus{10};
 
 // Whether the daemon behind a mounted path sends no requests, as far as it can be asked.
 bool is_offline(const std::string& snapshot) {
@@ -21,7 +21,7 @@ bool is_offline(const std::string& snapshot) {
   if (!socket) return false;
   auto daemon = ControlClient::connect(*socket);
   if (!daemon) return false;
-  const auto answer = daemon->ask(R"({"command":"status"})", kAnswer);
+  const auto answer = daemon->ask(R"({"command":"status"})", kStatus);
   return answer && json::parse(*answer).at("offline").get<bool>();
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-void print_for_people(const json& report) {
+void print_import(const json& report) {
   for (const json& commit : report.at("commits")) {
     const auto number = [&](const char* name) { return commit.at(name).get<std::uint64_t>(); };
     fmt::print("{}@{}: {} files ({}) taken, {} were here, {} in all{}\n",
@@ -70,7 +70,7 @@ Result<void> import_folder(const ImportArguments& arguments) {
   if (arguments.json)
     fmt::print("{}\n", report.dump(2, ' ', false, json::error_handler_t::replace));
   else
-    print_for_people(report);
+    print_import(report);
   return judge(report);
 }
 

@@ -3,6 +3,7 @@
 
 #include <thread>
 
+#include "ask.h"
 #include "hffs/telemetry.h"
 #include "progress.h"
 
@@ -10,8 +11,6 @@ namespace hffs::cli {
 namespace {
 
 using nlohmann::json;
-constexpr std::chrono::seconds kAnswer{30};
-constexpr std::chrono::milliseconds kPause{100};
 
 Result<json> ask(Conversation& conversation, const json& request) {
   auto answer = conversation.ask(request.dump(), kAnswer);

@@ -16,7 +16,6 @@ namespace hffs::cli {
 namespace {
 
 using nlohmann::json;
-constexpr std::chrono::minutes kAnswer{2};
 // What shells say of a command that cannot be run, and add to the signal that ended one.
 constexpr int kCannotRun = 126, kNotFound = 127, kSignal = 128;
 
@@ -49,7 +48,7 @@ Result<json> load_recorded(const DaemonName& where, const json& recording) {
   std::map<std::pair<std::string, std::string>, json> repos;
   json from = 0;
   while (!from.is_null()) {
-    auto page = ask(where, {{"command", "recorded"}, {"recording", recording}, {"from", from}}, kAnswer);
+    auto page = ask(where, {{"command", "recorded"}, {"recording", recording}, {"from", from}});
     if (!page) return page;
     for (const json& commit : page->at("commits")) {
       json& repo = repos[{commit.at("repo").get<std::string>(), commit.at("commit").get<std::string>()}];

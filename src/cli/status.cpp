@@ -28,7 +28,7 @@ void print_scrub(const json& scrub) {
   for (const json& finding : scrub.at("recent_findings")) print_finding(finding);
 }
 
-void print_for_people(const json& status) {
+void print_status(const json& status) {
   const json& store = status.at("store");
   const json& catalog = status.at("catalog");
   const json& transfer = status.at("transfer");
@@ -87,7 +87,7 @@ Result<void> status(const StatusArguments& arguments) {
   if (arguments.json)
     fmt::print("{}\n", parsed.dump(2));
   else
-    print_for_people(parsed);
+    print_status(parsed);
   return {};
 }
 

@@ -31,7 +31,7 @@ std::string name_of(const json& pin) {
   return commit.is_null() ? repo : fmt::format("{}@{}", repo, commit.get<std::string>());
 }
 
-void print_for_people(const json& done) {
+void print_gc(const json& done) {
   const bool dry = done.at("dry_run");
   for (const json& blob : done.at("blobs"))
     fmt::print("{:>10}  {}\n", bytes_text(count(blob, "size")), blob.at("name").get<std::string>());
@@ -102,7 +102,7 @@ Result<void> collect(const CollectArguments& arguments) {
   if (arguments.json)
     fmt::print("{}\n", done->dump(2));
   else
-    print_for_people(*done);
+    print_gc(*done);
   return {};
 }
 

@@ -13,7 +13,7 @@
 namespace hffs::cli {
 namespace {
 
-constexpr std::chrono::seconds kAnswer{5};
+constexpr std::chrono::seconds kLastAnswer{5};
 // A daemon that ends still makes durable what has arrived.
 constexpr std::chrono::seconds kEnd{120};
 // After a lazy unmount open files may keep it for as long as they like.
@@ -24,7 +24,7 @@ std::optional<ControlClient> watch_end(const std::string& mount_point) {
   const auto socket = load_control_link(mount_point);
   if (!socket) return std::nullopt;
   auto client = ControlClient::connect(*socket);
-  if (!client || !client->ask(R"({"command":"wait"})", kAnswer)) return std::nullopt;
+  if (!client || !client->ask(R"({"command":"wait"})", kLastAnswer)) return std::nullopt;
   return std::move(*client);
 }
 

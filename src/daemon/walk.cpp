@@ -6,9 +6,9 @@
 namespace hffs {
 namespace {
 
-class Walk : public std::enable_shared_from_this<Walk> {
+class NameWalk : public std::enable_shared_from_this<NameWalk> {
  public:
-  Walk(std::shared_ptr<Catalog> catalog, const Caller& caller, std::deque<std::string> names,
+  NameWalk(std::shared_ptr<Catalog> catalog, const Caller& caller, std::deque<std::string> names,
        Done<NodeId> done)
       : catalog_(std::move(catalog)),
         caller_(caller),
@@ -37,7 +37,7 @@ class Walk : public std::enable_shared_from_this<Walk> {
 
 void walk(std::shared_ptr<Catalog> catalog, const Caller& caller, std::deque<std::string> names,
           Done<NodeId> done) {
-  std::make_shared<Walk>(std::move(catalog), caller, std::move(names), std::move(done))
+  std::make_shared<NameWalk>(std::move(catalog), caller, std::move(names), std::move(done))
       ->step(kRootNode);
 }
 

@@ -8,7 +8,7 @@ namespace {
 
 using Kind = ContentVerdict::Kind;
 
-ContentVerdict nonsense(std::string_view why) {
+ContentVerdict not_content(std::string_view why) {
   return {Kind::refused, {}, {Code::unreachable, std::string(why), {}}};
 }
 ContentVerdict contradiction(std::string why) {
@@ -21,17 +21,17 @@ bool is_expired(int status) {
 
 ContentVerdict check_partial(const FileSource& file, ByteRange asked, const Headers& headers) {
   if (headers.get("content-type").starts_with("multipart/"))
-    return nonsense("several parts for one range");
+    return not_content("several parts for one range");
   const auto range = parse_content_range(headers.get("content-range"));
-  if (!range || range->unsatisfied) return nonsense("206 without a usable Content-Range");
+  if (!range || range->unsatisfied) return not_content("206 without a usable Content-Range");
   if (range->total && *range->total != file.size)
     return contradiction(
         fmt::format("it has {} bytes, the tree says {}", *range->total, file.size));
-  if (range->first != asked.offset) return nonsense("another range than asked for");
-  if (range->last >= asked.end()) return nonsense("a longer range than asked for");
+  if (range->first != asked.offset) return not_content("another range than asked for");
+  if (range->last >= asked.end()) return not_content("a longer range than asked for");
   const ByteRange delivered{range->first, range->last - range->first + 1};
   const auto length = parse_number(headers.get("content-length"));
-  if (length && *length != delivered.size) return nonsense("Content-Length is not the range's");
+  if (length && *length != delivered.size) return not_content("Content-Length is not the range's");
   return {Kind::accept, delivered, {}};
 }
 
@@ -39,7 +39,7 @@ ContentVerdict check_partial(const FileSource& file, ByteRange asked, const Head
 ContentVerdict check_whole(const FileSource& file, const Headers& headers) {
   if (const auto length = parse_number(headers.get("content-length"));
       length && *length != file.size)
-    return nonsense(fmt::format("200 with {} bytes, the file has {}", *length, file.size));
+    return not_content(fmt::format("200 with {} bytes, the file has {}", *length, file.size));
   return {Kind::accept, {0, file.size}, {}};
 }
 
@@ -97,9 +97,9 @@ ContentVerdict check_content(const FileSource& file, ByteRange asked, const Cont
       return contradiction(std::move(pins.error().message));
   if (is_redirect(status)) return {Kind::redirect, {}, {}};
   if (status == 200 || status == 206) {
-    if (!commit_told(answer)) return nonsense("no X-Repo-Commit: not a Hub");
+    if (!commit_told(answer)) return not_content("no X-Repo-Commit: not a Hub");
     const std::string_view encoding = headers.get("content-encoding");
-    if (!encoding.empty() && encoding != "identity") return nonsense("an encoded body");
+    if (!encoding.empty() && encoding != "identity") return not_content("an encoded body");
     return status == 206 ? check_partial(file, asked, headers) : check_whole(file, headers);
   }
   if (status == 416) {
@@ -107,7 +107,7 @@ ContentVerdict check_content(const FileSource& file, ByteRange asked, const Cont
     if (range && range->total && *range->total != file.size)
       return contradiction(
           fmt::format("it has {} bytes, the tree says {}", *range->total, file.size));
-    return nonsense("416 for a range inside the file");
+    return not_content("416 for a range inside the file");
   }
   if (!answer.at_home && is_expired(status))
     return {Kind::expired,

@@ -16,7 +16,7 @@ namespace {
 using nlohmann::json;
 
 // The format's own bound.
-constexpr std::uint64_t kMostHeader = 100'000'000;
+constexpr std::uint64_t kLongestHeader = 100'000'000;
 // Bytes without a quotation mark: the parser holds a text, and the blanks before it, in memory.
 constexpr std::uint64_t kMostText = std::uint64_t{4} << 20;
 constexpr int kMostDepth = 8;
@@ -151,7 +151,7 @@ Found read_safetensors(std::uint64_t file_size, const Peek& peek) {
   HeaderReader first(peek, {0, std::min<std::uint64_t>(file_size, 8)});
   const auto length = first.number<std::uint64_t>();
   if (!first.ok()) return first.stop();
-  if (length < 2 || length > kMostHeader || length > file_size - 8)
+  if (length < 2 || length > kLongestHeader || length > file_size - 8)
     return std::unexpected(Stop::nonsense);
   const std::uint64_t head = 8 + length;
   // Before a long header is parsed in vain.

@@ -53,10 +53,6 @@ MDB_val to_val(std::string_view bytes) {
   // LMDB takes a mutable pointer and does not write through it.
   return {bytes.size(), const_cast<char*>(bytes.data())};
 }
-std::string_view to_view(const MDB_val& value) {
-  return {static_cast<const char*>(value.mv_data), value.mv_size};
-}
-
 struct CloseCursor {
   void operator()(MDB_cursor* cursor) const { mdb_cursor_close(cursor); }
 };

@@ -31,6 +31,10 @@
 
 namespace hffs {
 
+inline std::string_view to_view(const MDB_val& value) {
+  return {static_cast<const char*>(value.mv_data), value.mv_size};
+}
+
 class Environment {
  public:
   static Result<std::unique_ptr<Environment>> open(const std::string& directory,

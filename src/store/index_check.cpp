@@ -12,6 +12,7 @@
 #include <cstring>
 #include <functional>
 
+#include "environment.h"
 #include "hffs/posix.h"
 #include "hffs/record.h"
 
@@ -23,15 +24,11 @@ constexpr int kGood = 0, kDamaged = 101, kMute = 102;
 // A cursor that garbage leads in circles ends.
 constexpr unsigned kMostSeconds = 300;
 constexpr MDB_dbi kFreePages = 0;  // lmdb.h names it nowhere; mdb_stat reads it so
-constexpr MDB_dbi kMostTables = 64;
+constexpr MDB_dbi kMostNames = 64;
 // Those that need no other to be understood; first, so that they are saved before the damage is met.
 constexpr std::array kSavedTables{Table::meta, Table::pins};
 constexpr std::array kStoreTables{Table::blobs, Table::blob_names, Table::blob_uses,
                                   Table::evictions};
-
-std::string_view to_view(const MDB_val& value) {
-  return {static_cast<const char*>(value.mv_data), value.mv_size};
-}
 
 // What the child says: rows, and in the end a text. It dies where it stands.
 class Answer {
@@ -144,7 +141,7 @@ bool is_damage(int status) {
   MDB_env* env = nullptr;
   MDB_txn* txn = nullptr;
   if (mdb_env_create(&env) != 0) ::_exit(kMute);
-  mdb_env_set_maxdbs(env, kMostTables);
+  mdb_env_set_maxdbs(env, kMostNames);
   mdb_env_set_userctx(env, &answer);
   mdb_env_set_assert(env, [](MDB_env* its_env, const char* what) {
     static_cast<Answer*>(mdb_env_get_userctx(its_env))->end(kDamaged, what);

@@ -11,7 +11,7 @@ namespace {
 
 // LMDB keeps the changed pages of a transaction in a list of 128 Ki entries; a group stays far
 // below.
-constexpr std::size_t kMostTogether = 512;
+constexpr std::size_t kMostWrites = 512;
 
 }  // namespace
 
@@ -45,7 +45,7 @@ void IndexWriter::run() {
     if (waiting.empty()) return;
     while (!waiting.empty()) {
       std::vector<Write> group;
-      while (!waiting.empty() && group.size() < kMostTogether) {
+      while (!waiting.empty() && group.size() < kMostWrites) {
         group.push_back(std::move(waiting.front()));
         waiting.pop_front();
       }

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "blob_rows.h"
+#include "hffs/posix.h"
 #include "hffs/telemetry.h"
 
 namespace hffs {
@@ -23,8 +24,6 @@ constexpr std::size_t kRowsTogether = 4'096;
 
 std::string in_use(const StateDir& directory) { return directory.index() + "/in-use"; }
 std::string to_rebuild(const StateDir& directory) { return directory.index() + "/to-rebuild"; }
-
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 // `visit` hears of each file below `folder` and says whether to go on.
 void each_file(const std::string& folder, const std::function<bool(const fs::path&)>& visit) {

@@ -10,11 +10,11 @@
 namespace hffs {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kUseVersion = 1;
 
 std::optional<std::int64_t> decode_time(std::string_view value) {
   Reader record(value);
-  const bool known = record.u8() == kVersion;
+  const bool known = record.u8() == kUseVersion;
   const std::int64_t time = record.i64();
   if (!known || !record.complete()) return {};
   return time;
@@ -50,7 +50,7 @@ void Recency::put_back(const Times& times) {
 
 void save_times(WriteTxn& txn, const Recency::Times& times) {
   for (const auto& [number, time] : times)
-    txn.put(Table::blob_uses, blob_key(number), RecordWriter(kVersion).i64(time));
+    txn.put(Table::blob_uses, blob_key(number), RecordWriter(kUseVersion).i64(time));
 }
 
 void forget_time(WriteTxn& txn, std::uint64_t number) {

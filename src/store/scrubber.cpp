@@ -13,7 +13,7 @@
 namespace hffs {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kRowVersion = 1;
 constexpr std::string_view kKey = "scrub";
 constexpr std::size_t kMostRecent = 20;
 // Between two looks at the clock, which may be set.
@@ -105,12 +105,12 @@ ScrubRow ScrubRow::load(const ReadTxn& txn) {
   row.began = reader.i64();
   row.ended = reader.i64();
   row.found = reader.u64();
-  return version == kVersion && reader.complete() ? row : ScrubRow{};
+  return version == kRowVersion && reader.complete() ? row : ScrubRow{};
 }
 
 void ScrubRow::store(WriteTxn& txn) const {
   txn.put(Table::meta, kKey,
-          RecordWriter(kVersion).u64(next).i64(due).i64(began).i64(ended).u64(found));
+          RecordWriter(kRowVersion).u64(next).i64(due).i64(began).i64(ended).u64(found));
 }
 
 Scrubber::Scrubber(Parts parts, ScrubOptions options) : parts_(parts), options_(options) {

@@ -27,10 +27,6 @@ constexpr mode_t kPassThrough = 0711;
 constexpr mode_t kPrivate = 0700;
 constexpr std::size_t kMostFormatBytes = 4'096;
 
-bool exists(const std::string& path) {
-  return ::access(path.c_str(), F_OK) == 0;
-}
-
 // The mode is set exactly, whatever the umask, but only on a directory that is made here.
 Result<void> make_directory(const std::string& path, mode_t mode) {
   if (::mkdir(path.c_str(), mode) != 0) {

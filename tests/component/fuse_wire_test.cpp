@@ -367,8 +367,6 @@ TEST_F(FuseWireTest, OpenCreateAndRelease) {
   }
 }
 
-}  // namespace
-
 // Linux 6.9 and later: include/uapi/linux/fuse.h.
 constexpr std::uint32_t kPassthrough = 1u << (37 - 32);  // FUSE_PASSTHROUGH, in flags2
 constexpr std::uint32_t kHandedOver = 1u << 7;           // FOPEN_PASSTHROUGH
@@ -461,4 +459,5 @@ TEST_F(FuseWireTest, AKernelWithoutPassthrough) {
   EXPECT_NE(server_->read_mode().reason.find("kernel"), std::string::npos);
 }
 
+}  // namespace
 }  // namespace hffs

@@ -30,7 +30,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kBlobs = 12;
+constexpr int kWritten = 12;
 std::uint64_t size_of_blob(int i) {
   return i % 3 == 0 ? 1'000 + static_cast<std::uint64_t>(i)
                     : static_cast<std::uint64_t>(i) * kBlockSize / 2 + 13;
@@ -46,7 +46,7 @@ struct Known {
 };
 Known known_blobs(std::uint64_t generation) {
   Known known;
-  for (int i = 0; i < kBlobs; ++i) {
+  for (int i = 0; i < kWritten; ++i) {
     known.contents.push_back(
         content(generation * 100 + static_cast<std::uint64_t>(i), size_of_blob(i)));
     known.ids.push_back(id_of(known.contents.back()));
@@ -62,13 +62,13 @@ Known known_blobs(std::uint64_t generation) {
   if (!opened) ::_exit(3);
   Store& store = **opened;
   std::vector<std::uint64_t> numbers;
-  for (int i = 0; i < kBlobs; ++i)
+  for (int i = 0; i < kWritten; ++i)
     numbers.push_back(add_blob(store, known.ids[static_cast<std::size_t>(i)], size_of_blob(i)));
   (void)!::write(blocks, "x", 1);  // and one at the start
   const auto work = [&](unsigned thread) {
     std::mt19937 random(seed * 2 + thread);
     while (true) {
-      const std::size_t i = random() % kBlobs;
+      const std::size_t i = random() % kWritten;
       const auto blob = store.open_blob(numbers[i]);
       if (!blob) ::_exit(4);
       const auto missing = (*blob)->missing({0, known.contents[i].size()});
@@ -93,7 +93,7 @@ class CrashTest : public StoreTest {
   // Every claimed block of a blob that never arrives wrong has its bytes, and so does every
   // verified blob.
   void check(const Known& known) {
-    for (std::size_t i = 0; i < kBlobs; ++i) {
+    for (std::size_t i = 0; i < kWritten; ++i) {
       const std::uint64_t number = add_blob(*store_, known.ids[i], known.contents[i].size());
       const auto row = row_of(*store_, number);
       ASSERT_TRUE(row);
@@ -153,7 +153,7 @@ TEST_F(CrashTest, KilledAtAnyInstantNothingWrongIsClaimed) {
     ASSERT_NO_FATAL_FAILURE(check(known));
     if (round % 6 == 5) {
       // What is left can be filled and verified by another process.
-      for (std::size_t i = 0; i < kBlobs; ++i) {
+      for (std::size_t i = 0; i < kWritten; ++i) {
         const std::uint64_t number = add_blob(*store_, known.ids[i], known.contents[i].size());
         for (int turn = 0; turn < 500 && !store_->blob(number)->verified; ++turn) {
           (void)fill(*blob(number), known.contents[i]);

@@ -12,13 +12,12 @@
 
 #include "fault_fixture.h"
 #include "hffs/record.h"
+#include "sizes.h"
 
 namespace hffs::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::uint64_t kMiB = kBlockSize;
 
 class EvictionTest : public StoreTest {
  protected:

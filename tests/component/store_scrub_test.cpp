@@ -9,13 +9,12 @@
 
 #include "fault_fixture.h"
 #include "scrubber.h"
+#include "sizes.h"
 
 namespace hffs::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::uint64_t kMiB = kBlockSize;
 
 void flip_bit(const std::string& path, std::uint64_t at) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);

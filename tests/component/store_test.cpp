@@ -10,7 +10,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kOdd = 3 * kBlockSize + 17;
 
 class FillTest : public StoreTest {
  protected:

@@ -27,6 +27,9 @@ namespace hffs::test {
 
 using Bytes = std::vector<std::byte>;
 
+// Three blocks and a part of one.
+constexpr std::uint64_t kOdd = 3 * kBlockSize + 17;
+
 inline Bytes content(std::uint64_t seed, std::uint64_t size) {
   Bytes bytes(size);
   std::uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;

@@ -23,6 +23,7 @@ inline bool eventually(const std::function<bool()>& condition) {
 }
 
 inline constexpr std::uint64_t kSize = 10 * kBlockSize + 123;
+inline constexpr BlockIndex kBlocks = 11;  // of kSize bytes
 
 class TransferTest : public testing::Test {
  protected:

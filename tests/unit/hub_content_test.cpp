@@ -12,9 +12,9 @@ using Kind = ContentVerdict::Kind;
 using List = std::vector<std::pair<std::string, std::string>>;
 
 const std::string kCommit(40, 'c');
-const std::string kSha256(64, 'a');
+const std::string kLinked(64, 'a');
 const FileSource kFile{*RepoId::parse_user("acme/tiny"), *CommitId::parse(kCommit), "model.bin",
-                       *BlobId::parse(kSha256), 1'000};
+                       *BlobId::parse(kLinked), 1'000};
 constexpr ByteRange kAsked{100, 50};
 
 Headers headers_of(const List& list) {
@@ -194,19 +194,19 @@ TEST(ReadHead, FirstValueWins) {
   const CommitId commit = *CommitId::parse(kCommit);
   const auto linked = read_head(head(200,
                                      {{"X-Repo-Commit", kCommit},
-                                      {"X-Linked-Etag", '"' + kSha256 + '"'},
+                                      {"X-Linked-Etag", '"' + kLinked + '"'},
                                       {"X-Linked-Size", "7"}},
                                      {{"ETag", "\"x\""}, {"Content-Length", "9"}}),
                                 commit, "m");
   ASSERT_TRUE(linked && *linked);
   EXPECT_EQ((*linked)->size, 7u);
-  EXPECT_EQ((*linked)->blob->hex(), kSha256);
+  EXPECT_EQ((*linked)->blob->hex(), kLinked);
 }
 
 TEST(ReadHead, ARedirectsLengthIsItsOwn) {
   const CommitId commit = *CommitId::parse(kCommit);
   const List told{
-      {"X-Repo-Commit", kCommit}, {"X-Linked-Etag", kSha256}, {"Content-Length", "300"}};
+      {"X-Repo-Commit", kCommit}, {"X-Linked-Etag", kLinked}, {"Content-Length", "300"}};
   EXPECT_EQ(read_head(head(302, told), commit, "m").error().code, Code::unsupported);
   EXPECT_EQ((*read_head(head(200, {}, told), commit, "m"))->size, 300u);
 }
@@ -223,7 +223,7 @@ TEST(ReadHead, MissingAndForeign) {
   EXPECT_EQ(refusal_of(head(404, {{"X-Repo-Commit", std::string(40, '9')}})), Code::not_found);
   EXPECT_EQ(refusal_of(head(401, {}, {{"X-Error-Code", "RepoNotFound"}})), Code::not_found)
       << "some mirrors say so of a missing file: no absence to keep";
-  EXPECT_EQ(refusal_of(head(200, {{"ETag", kSha256}})), Code::unreachable);
+  EXPECT_EQ(refusal_of(head(200, {{"ETag", kLinked}})), Code::unreachable);
   EXPECT_EQ(refusal_of(head(200, {{"X-Repo-Commit", std::string(40, '9')}})), Code::unreachable);
 }
 

@@ -7,7 +7,7 @@
 namespace hffs::hub {
 namespace {
 
-using Kind = Choice::Kind;
+using Chosen = Choice::Kind;
 using std::chrono::seconds;
 
 const Instant kNow{seconds{1'000}};
@@ -23,29 +23,29 @@ Standing down() {
 }
 
 TEST(ChooseEndpoint, Table) {
-  struct Case {
+  struct Row {
     const char* name;
     std::vector<Standing> endpoints;
     bool fresh;
-    Kind kind;
+    Chosen kind;
     std::size_t endpoint = 0;
   };
-  for (const Case& each : std::vector<Case>{
-           {"the only one", {up()}, true, Kind::ask, 0},
-           {"the first of two", {up(), up()}, true, Kind::ask, 0},
-           {"the second, for the first is down", {down(), up()}, true, Kind::ask, 1},
-           {"the second, for the first was asked", {asked(), up()}, false, Kind::ask, 1},
-           {"the second, for the first asks us to wait", {up(5), up()}, true, Kind::ask, 1},
-           {"all asked", {asked(), asked()}, false, Kind::round_over},
-           {"the only one up was asked", {down(), asked()}, false, Kind::round_over},
-           {"all down, first look", {down(), down()}, true, Kind::all_down},
-           {"all down meanwhile", {down(), down()}, false, Kind::ask, 0},
-           {"wait for the earlier", {up(5), up(3)}, true, Kind::wait, 1},
-           {"wait beyond the deadline", {up(60), up(90)}, true, Kind::too_late, 0},
-           {"one asked, one to wait for", {asked(), up(3)}, false, Kind::wait, 1}}) {
+  for (const Row& each : std::vector<Row>{
+           {"the only one", {up()}, true, Chosen::ask, 0},
+           {"the first of two", {up(), up()}, true, Chosen::ask, 0},
+           {"the second, for the first is down", {down(), up()}, true, Chosen::ask, 1},
+           {"the second, for the first was asked", {asked(), up()}, false, Chosen::ask, 1},
+           {"the second, for the first asks us to wait", {up(5), up()}, true, Chosen::ask, 1},
+           {"all asked", {asked(), asked()}, false, Chosen::round_over},
+           {"the only one up was asked", {down(), asked()}, false, Chosen::round_over},
+           {"all down, first look", {down(), down()}, true, Chosen::all_down},
+           {"all down meanwhile", {down(), down()}, false, Chosen::ask, 0},
+           {"wait for the earlier", {up(5), up(3)}, true, Chosen::wait, 1},
+           {"wait beyond the deadline", {up(60), up(90)}, true, Chosen::too_late, 0},
+           {"one asked, one to wait for", {asked(), up(3)}, false, Chosen::wait, 1}}) {
     const Choice choice = choose_endpoint(each.endpoints, each.fresh, kNow, kNow + seconds(8));
     EXPECT_EQ(choice.kind, each.kind) << each.name;
-    if (each.kind != Kind::round_over && each.kind != Kind::all_down) {
+    if (each.kind != Chosen::round_over && each.kind != Chosen::all_down) {
       EXPECT_EQ(choice.endpoint, each.endpoint) << each.name;
     }
   }

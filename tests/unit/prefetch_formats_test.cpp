@@ -8,13 +8,16 @@
 #include <string>
 
 #include "extents.h"
+#include "sizes.h"
 
 namespace hffs::prefetch {
 namespace {
 
 // --- files -------------------------------------------------------------------------------------
 
-constexpr std::uint64_t kKiB = 1024, kMiB = kKiB * kKiB, kGiB = kMiB * kKiB;
+using test::kGiB;
+using test::kKiB;
+using test::kMiB;
 
 // Two pieces and zeros between them, so that tensors may be as large as real ones.
 struct File {

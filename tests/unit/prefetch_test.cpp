@@ -9,13 +9,14 @@
 #include "burst.h"
 #include "file_plan.h"
 #include "shards.h"
+#include "sizes.h"
 #include "streams.h"
 
 namespace hffs::prefetch {
 namespace {
 
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
-constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
+using test::kGiB;
+using test::kMiB;
 
 // A file of which reads are made as the kernel makes them, in pieces of `piece`.
 class Reader {

@@ -4,13 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "hffs/bounds.h"
+#include "sizes.h"
 #include "space.h"
 #include "victims.h"
 
 namespace hffs {
 namespace {
 
-constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
+using test::kGiB;
 
 TEST(Bounds, SizesAreReadAsPeopleWriteThem) {
   const std::pair<std::string_view, std::uint64_t> good[] = {

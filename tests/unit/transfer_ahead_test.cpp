@@ -13,10 +13,10 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::eventually;
+using test::kBlocks;
 using test::kSize;
 using test::MemoryBlob;
 
-constexpr BlockIndex kBlocks = 11;
 constexpr ByteRange kAll{0, kSize};
 
 class TransferAhead : public test::TransferTest {

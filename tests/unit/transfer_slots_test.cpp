@@ -14,10 +14,10 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::eventually;
+using test::kBlocks;
 using test::kSize;
 using test::MemoryBlob;
 
-constexpr BlockIndex kBlocks = 11;
 
 class TransferSlots : public test::TransferTest {
  protected:
@@ -38,13 +38,13 @@ class TransferSlots : public test::TransferTest {
 };
 
 // Requests of one block, so that there are many.
-TransferOptions slots(int count, std::chrono::milliseconds patience = 1h) {
+TransferOptions connections(int count, std::chrono::milliseconds patience = 1h) {
   return {.blocks_per_request = 1, .requests_in_flight = count, .slot_patience = patience};
 }
 
 TEST_F(TransferSlots, OneBlobLeavesAQuarterToOthers) {
   origin_.stalled = {"stalled", "too"};
-  start(slots(8));
+  start(connections(8));
   want("stalled");
   EXPECT_EQ(engine_->snapshot().requests, 6u);
   want("too");
@@ -63,7 +63,7 @@ TEST_F(TransferSlots, AFreeSlotGoesToTheBlobWithTheFewest) {
     return test::RangeOrigin::Plan{.stall = attempt == 1 || attempt == 2,
                                    .stall_after = attempt == 0 ? 0 : ~0ull};
   };
-  start(slots(3));
+  start(connections(3));
   want("a");
   want("b", 1);
   want("c", 1);
@@ -77,7 +77,7 @@ TEST_F(TransferSlots, AFreeSlotGoesToTheBlobWithTheFewest) {
 
 TEST_F(TransferSlots, WhoWaitsTooLongTakesFromTheBlobThatHasMost) {
   origin_.stalled = {"stalled", "too"};
-  start(slots(4, 100ms));
+  start(connections(4, 100ms));
   want("stalled");
   want("too", 1);
   EXPECT_EQ(engine_->snapshot().requests, 4u);
@@ -93,7 +93,7 @@ TEST_F(TransferSlots, WhoWaitsTooLongTakesFromTheBlobThatHasMost) {
 
 TEST_F(TransferSlots, TwoBlobsEndWithEqualShares) {
   origin_.stalled = {"a", "b"};
-  start(slots(8, 50ms));
+  start(connections(8, 50ms));
   want("a");
   want("b");
   EXPECT_TRUE(eventually([&] { return attempts("b") == 3; }));
@@ -107,7 +107,7 @@ TEST_F(TransferSlots, TwoBlobsEndWithEqualShares) {
 TEST_F(TransferSlots, AsManyStalledBlobsAsSlotsDoNotHoldUpAnotherOne) {
   const std::vector<std::string> names{"a", "b", "c", "d", "e", "f"};
   origin_.stalled = {names.begin(), names.end()};
-  start(slots(4, 100ms));
+  start(connections(4, 100ms));
   for (const auto& name : names) want(name, 2);
   want("cold", 1);
   EXPECT_TRUE(comes("cold", 1));
@@ -118,7 +118,7 @@ TEST_F(TransferSlots, AsManyStalledBlobsAsSlotsDoNotHoldUpAnotherOne) {
 
 TEST_F(TransferSlots, ASlotIsNotTakenAtOnce) {
   origin_.stalled = {"a"};
-  start(slots(1, 200ms));
+  start(connections(1, 200ms));
   const auto begin = std::chrono::steady_clock::now();
   want("a", 1);
   want("b", 1);
@@ -131,7 +131,7 @@ TEST_F(TransferSlots, WhoGaveItsSlotAwayGoesOnBehindItsLastByte) {
   origin_.plan = [](int attempt, ByteRange) {
     return test::RangeOrigin::Plan{.stall_after = attempt == 0 ? 700'000 : ~0ull};
   };
-  start(slots(1, 100ms));
+  start(connections(1, 100ms));
   want("a", 1);
   want("b", 1);
   EXPECT_TRUE(comes("b", 1));
