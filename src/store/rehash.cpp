@@ -99,6 +99,11 @@ Result<std::string> rehash(Disk& disk, const std::string& path, BlobId::Kind kin
   return hash->finish();
 }
 
+void forget_pages(Disk& disk, const std::string& path) {
+  if (auto file = disk.open(path, O_RDONLY, 0))
+    ::posix_fadvise(file->get(), 0, 0, POSIX_FADV_DONTNEED);
+}
+
 void stand_back() {
   // linux/ioprio.h, which old kernel headers lack: this thread, the idle class.
   constexpr int kThread = 1, kIdle = 3 << 13;

@@ -21,6 +21,9 @@ Result<std::string> rehash(Disk& disk, const std::string& path, BlobId::Kind kin
                            const std::stop_token& stop,
                            const std::function<void(std::uint64_t bytes)>& tell);
 
+// What is read of the file next comes from the disk, as far as nobody has it mapped.
+void forget_pages(Disk& disk, const std::string& path);
+
 // This thread comes after all others, at the processors and at the disk.
 void stand_back();
 

@@ -137,7 +137,14 @@ std::optional<Finding> Scrubber::check(const BlobInfo& blob, const std::stop_tok
     return now && now->incarnation == blob.incarnation;
   };
   if (!still()) return std::nullopt;
-  auto hex = rehash(parts_.disk, parts_.directory.blob(blob.id), blob.id.kind(), stop, tell);
+  const std::string path = parts_.directory.blob(blob.id);
+  const auto look = [&] { return rehash(parts_.disk, path, blob.id.kind(), stop, tell); };
+  auto hex = look();
+  if (hex && *hex != blob.id.hex()) {
+    // It may be the only copy, and a page of memory may be what is wrong: the disk is asked again.
+    forget_pages(parts_.disk, path);
+    hex = look();
+  }
   if (hex && *hex == blob.id.hex()) return std::nullopt;
   if (!hex && hex.error().code == Code::cancelled) return std::nullopt;
   Finding finding{.blob = blob, .when = parts_.clock.wall()};

@@ -35,6 +35,7 @@ class FaultyDisk final : public Disk {
  public:
   using Before = std::function<Result<void>(Op op, const std::string& path)>;
   explicit FaultyDisk(Before before) : before_(std::move(before)) {}
+  std::function<void(std::span<std::byte> bytes)> after_read;  // may change them; set before any call
 
   Result<UniqueFd> open(const std::string& path, int flags, mode_t mode) override {
     if (auto go = before_(Op::open, path); !go) return fail(go);
@@ -50,7 +51,9 @@ class FaultyDisk final : public Disk {
   Result<std::size_t> pread_some(int fd, std::span<std::byte> bytes,
                                  std::uint64_t offset) override {
     if (auto go = before_(Op::read, {}); !go) return fail(go);
-    return system_disk().pread_some(fd, bytes, offset);
+    auto count = system_disk().pread_some(fd, bytes, offset);
+    if (count && after_read) after_read(bytes.first(*count));
+    return count;
   }
   Result<void> truncate(int fd, std::uint64_t size) override {
     if (auto go = before_(Op::truncate, {}); !go) return go;
