@@ -41,6 +41,7 @@ struct Skipped {
   std::string path;
   Skip why = Skip::unreadable;
   std::string reason;  // a sentence for people; with both hashes where it is about hashes
+  bool passing = false;  // the disk, or a server, may do better another time
 };
 
 // What tells whether a file's content is still what it was.

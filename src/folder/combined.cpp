@@ -148,6 +148,9 @@ void RangeWalk::next() {
 }
 
 void RangeWalk::ended(bool started, Result<void> result) {
+  // Its handle keeps the range, and that may keep us.
+  std::shared_ptr<RangeFetch> over;
+  if (auto state = state_.lock(); state->asked == at_) over = std::move(state->fetch);
   if (result || result.error().code == Code::cancelled) return sink_->on_done(std::move(result));
   const bool last = at_ == origins_.size();
   // Whoever wants the rest asks again, and by then it is known who cannot give it.

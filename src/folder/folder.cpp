@@ -65,6 +65,8 @@ Result<std::vector<Folder::Item>> Folder::list(const std::string& place) const {
     struct stat status{};
     if (::fstatat(number, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0)
       items.push_back({name, status.st_mode & S_IFMT});
+    else if (errno != ENOENT)
+      return fail(system_error(errno, fmt::format("{}/{}/{}", path_, place, name)));
     errno = 0;
   }
   if (errno != 0) return fail(system_error(errno, fmt::format("listing {}/{}", path_, place)));
@@ -164,7 +166,8 @@ std::string_view name_of(Skip why) {
 Skipped refused(const std::string& place, const Error& error) {
   if (error.code == Code::not_found) return {place, Skip::broken_link, "it leads nowhere"};
   if (error.code == Code::refused) return {place, Skip::outside, error.message};
-  return {place, Skip::unreadable, error.message};
+  const bool passing = error.code == Code::io || info(error.code).retry_helps;
+  return {place, Skip::unreadable, error.message, passing};
 }
 
 }  // namespace hffs

@@ -37,7 +37,10 @@ class Reader {
   void walk(const std::string& place, const std::string& path, std::vector<FoundFile>& files,
             int depth = 0) {
     const auto items = found_.folder.list(place);
-    if (!items) return skip(place, Skip::unreadable, items.error().message);
+    if (!items) {
+      found_.skipped.push_back(refused(place, items.error()));
+      return;
+    }
     if (depth > kMostDepth) return skip(place, Skip::bad_name, "it lies too deep");
     for (const auto& [name, type] : *items) {
       const std::string here = join(place, name), inside = join(path, name);
@@ -76,10 +79,15 @@ class Reader {
   const bool plain_;
 };
 
+// A folder of a repository that is not there holds nothing; one that cannot be read, who knows.
+void note_unlisted(Found& found, const std::string& place, const Error& error) {
+  if (error.code != Code::not_found) found.skipped.push_back(refused(place, error));
+}
+
 void read_refs_below(Found& found, FoundRepo& repo, const std::string& place,
                      const std::string& revision) {
   const auto items = found.folder.list(place);
-  if (!items) return;  // none: a cache that knows commits only
+  if (!items) return note_unlisted(found, place, items.error());  // none: a cache that knows commits only
   for (const auto& [name, type] : *items) {
     const std::string here = join(place, name), inside = join(revision, name);
     if (S_ISDIR(type)) {
@@ -122,7 +130,7 @@ std::vector<TreeEntry> read_listing(const Folder& folder, const std::string& pla
 // Blobs that are not whole, and those that no snapshot leads to.
 void look_at_blobs(Found& found, const std::string& place, const FoundRepo& repo) {
   const auto items = found.folder.list(place);
-  if (!items) return;
+  if (!items) return note_unlisted(found, place, items.error());
   std::set<std::string> named;
   for (const FoundCommit& commit : repo.commits)
     for (const FoundFile& file : commit.files)
@@ -138,16 +146,17 @@ void look_at_blobs(Found& found, const std::string& place, const FoundRepo& repo
 void read_repo(Found& found, const RepoId& id, const std::string& place) {
   FoundRepo repo{.id = id};
   Reader reader(found, false);
-  if (const auto snapshots = found.folder.list(join(place, "snapshots"))) {
-    for (const auto& [name, type] : *snapshots) {
-      const std::string here = join(place, "snapshots/" + name);
-      const auto commit = CommitId::parse(name);
-      if (!commit || !S_ISDIR(type)) {
-        if (!S_ISLNK(type)) reader.skip(here, Skip::bad_name, "it is no commit's snapshot");
-        continue;
-      }
+  const auto snapshots = found.folder.list(join(place, "snapshots"));
+  if (!snapshots) note_unlisted(found, join(place, "snapshots"), snapshots.error());
+  for (const auto& [name, type] : snapshots ? *snapshots : std::vector<Folder::Item>{}) {
+    const std::string here = join(place, "snapshots/" + name);
+    const auto commit = CommitId::parse(name);
+    if (commit && S_ISDIR(type))
       repo.commits.push_back(read_commit(found, place, *commit));
-    }
+    else if (commit && S_ISLNK(type))
+      reader.skip(here, Skip::outside, "it is a link");
+    else if (!S_ISLNK(type))  // those with a revision's name lead to its commit
+      reader.skip(here, Skip::bad_name, "it is no commit's snapshot");
   }
   read_refs(found, repo, place);
   look_at_blobs(found, join(place, "blobs"), repo);

@@ -9,6 +9,14 @@
 namespace hffs::folder {
 namespace {
 
+// The sink, once: who has the handle of a range that is over keeps nothing else of it. A sink may have
+// the handle in turn.
+std::shared_ptr<RangeSink> let_go(RangeRead& range) {
+  range.fd.reset();
+  range.piece = {};
+  return std::exchange(range.sink, nullptr);
+}
+
 class Fetch final : public RangeFetch {
  public:
   Fetch(std::shared_ptr<FolderOrigin> origin, std::shared_ptr<RangeRead> read)
@@ -29,7 +37,7 @@ std::shared_ptr<RangeFetch> FolderOrigin::fetch_range(const FileSource& file, By
       RangeRead{.file = file, .range = range, .sink = std::move(sink), .at = range.offset});
   read->place = fmt::format("{}/{}", file.repo.layout(), file.path);
   if (!post([self = shared_from_this(), read] { self->begin(read); }))
-    read->sink->on_done(fail(Code::cancelled, "shutting down"));
+    let_go(*read)->on_done(fail(Code::cancelled, "shutting down"));
   return std::make_shared<Fetch>(shared_from_this(), std::move(read));
 }
 
@@ -59,11 +67,11 @@ Descriptor FolderOrigin::keep(UniqueFd fd) {
 
 void FolderOrigin::begin(const std::shared_ptr<RangeRead>& range) {
   if (range->range.empty() || range->range.end() > range->file.size)
-    return range->sink->on_done(fail(Code::bug, "a range outside of the file"));
-  if (auto error = refusal(range->place)) return range->sink->on_done(fail(std::move(*error)));
+    return let_go(*range)->on_done(fail(Code::bug, "a range outside of the file"));
+  if (auto error = refusal(range->place)) return let_go(*range)->on_done(fail(std::move(*error)));
   range->id = enter({.place = range->place,
                      .deadline = {},
-                     .fail = [range](Error error) { range->sink->on_done(hffs::fail(std::move(error))); },
+                     .fail = [range](Error error) { let_go(*range)->on_done(hffs::fail(std::move(error))); },
                      .doing = {}});
   find(range);
 }
@@ -147,8 +155,7 @@ void FolderOrigin::deliver(const std::shared_ptr<RangeRead>& range) {
 }
 
 void FolderOrigin::end(const std::shared_ptr<RangeRead>& range, Result<void> result) {
-  range->fd.reset();
-  if (leave(range->id)) range->sink->on_done(std::move(result));
+  if (leave(range->id)) let_go(*range)->on_done(std::move(result));
 }
 
 }  // namespace hffs::folder

@@ -133,9 +133,12 @@ Result<Listing> list_commit(Folder folder, const RepoId& repo,
   Listing listing{.commit = place->plain ? read_files(found, place->path)
                                          : read_commit(found, place->path, *commit),
                   .plain = place->plain};
-  for (const Skipped& each : found.skipped)
+  for (const Skipped& each : found.skipped) {
+    // A tree without it would say that there is no such file.
+    if (each.passing) return fail(Code::unreachable, "{}/{}: {}", found.folder.path(), each.path, each.reason);
     log(Level::debug, "folder", "{}/{} is left out: {}", found.folder.path(), each.path,
         each.reason);
+  }
   return listing;
 }
 
@@ -147,6 +150,8 @@ Result<RefList> list_refs(Folder folder, const RepoId& repo) {
   Found found{.folder = std::move(folder)};
   FoundRepo read{.id = repo};
   read_refs(found, read, place->path);
+  for (const Skipped& each : found.skipped)
+    if (each.passing) return fail(Code::unreachable, "{}/{}: {}", found.folder.path(), each.path, each.reason);
   for (FoundRef& ref : read.refs) list.refs.push_back({std::move(ref.revision), ref.commit});
   return list;
 }

@@ -4,12 +4,30 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <set>
 
 #include "cache_fixture.h"
+#include "hffs/folder_origin.h"
 #include "hffs/layout.h"
 #include "hffs/naming.h"
+#include "reading.h"
+
+namespace {
+std::string name_that_fails;
+}
+
+// In place of the C library's: a server that does not answer for one name.
+extern "C" int fstatat64(int at, const char* name, struct stat64* into, int flags) noexcept {
+  if (!name_that_fails.empty() && name_that_fails == name) {
+    errno = EIO;
+    return -1;
+  }
+  return static_cast<int>(::syscall(SYS_newfstatat, at, name, into, flags));
+}
 
 namespace hffs::test {
 namespace {
@@ -85,6 +103,7 @@ TEST_F(LayoutTest, LeavesOutWhatIsNoFile) {
   ASSERT_EQ(::mkfifo((snapshot() / "pipe").c_str(), 0600), 0);
   write(snapshot() / "new\nline", "x");
   write(repo() / "snapshots/main/file", "x");
+  link("/somewhere", repo() / "snapshots" / std::string(40, 'b'));
   write(repo() / "refs/broken", "not a commit");
   write(repo() / "blobs" / (std::string(64, '2') + ".incomplete"), "x");
   write(repo() / "blobs" / std::string(64, '3'), "x");
@@ -94,10 +113,60 @@ TEST_F(LayoutTest, LeavesOutWhatIsNoFile) {
   ASSERT_TRUE(found) << found.error().message;
   EXPECT_EQ(left_out(found->skipped),
             (Left{{"dangling", "broken_link"}, {"pipe", "unreadable"}, {"new\nline", "bad_name"},
-                  {"main", "bad_name"}, {"broken", "bad_name"},
+                  {"main", "bad_name"}, {"broken", "bad_name"}, {std::string(40, 'b'), "outside"},
                   {std::string(64, '2') + ".incomplete", "partial"},
                   {std::string(64, '3'), "unreferenced"}}));
   EXPECT_EQ(found->repos[0].commits[0].files.size(), 1u);
+}
+
+// A tree that lacks it would say that there is no such file, and loaders take another then.
+TEST_F(LayoutTest, WhatCannotBeReadNowIsNoAbsence) {
+  add("config.json", "{}", git_sha1("{}"));
+  add("model.safetensors", "bytes", sha256("bytes"));
+  const auto list = [&] {
+    return folder::list_commit(*Folder::open(root()), kRepo, *CommitId::parse(kCommit));
+  };
+  ASSERT_TRUE(list());
+  EXPECT_EQ(list()->commit.files.size(), 2u);
+  name_that_fails = "model.safetensors";
+  const auto listed = list();
+  const auto imported = read_cache(root());
+  name_that_fails.clear();
+  ASSERT_FALSE(listed);
+  EXPECT_EQ(listed.error().code, Code::unreachable);
+  ASSERT_TRUE(imported);
+  EXPECT_EQ(left_out(imported->skipped)[kCommit], "unreadable");
+}
+
+// The folder's handle, the Hub's that follows it, and the sink: whoever is last must not keep the rest.
+TEST_F(LayoutTest, ARangeThatIsOverKeepsNothing) {
+  struct Counted final : RangeSink {
+    explicit Counted(std::promise<void>& promise) : over(promise) {}
+    void on_start(ByteRange) override {}
+    Flow on_data(std::uint64_t, std::span<const std::byte>) override { return Flow::more; }
+    void on_done(Result<void>) override { over.set_value(); }
+    std::promise<void>& over;
+  };
+  add("model.safetensors", "bytes", sha256("bytes"));
+  Metrics metrics;
+  for (const bool there : {true, false}) {
+    std::vector<std::unique_ptr<Origin>> folders;
+    folders.push_back(open_folder({.path = root().string()}, metrics));
+    const auto origin = combine(std::move(folders), std::make_unique<FakeOrigin>());
+    std::promise<void> over;
+    auto sink = std::make_shared<Counted>(over);
+    const std::weak_ptr<RangeSink> watched = sink;
+    const BlobId blob = there ? sha256("bytes") : sha256("other");
+    auto fetch = origin->fetch_range({.repo = kRepo, .commit = *CommitId::parse(kCommit), .path = "model.safetensors",
+                                      .blob = blob, .size = 5},
+                                     {0, 5}, std::move(sink));
+    over.get_future().wait();
+    fetch.reset();
+    for (int i = 0; i < 400 && !watched.expired(); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    EXPECT_TRUE(watched.expired());
+    origin->stop();
+  }
 }
 
 TEST_F(LayoutTest, ReadsAListing) {

@@ -2,6 +2,7 @@
 """O: a folder as origin, alone and in front of the Hub. A mount of hffs whose daemon is stopped by a signal stands in
 for a server that hangs: what is asked of it waits, in the kernel, until it goes on."""
 import errno
+import json
 import os
 import shutil
 import signal
@@ -154,6 +155,29 @@ def test_O4_names_are_the_hubs_and_bytes_the_folders(make):
     assert mount.status()["catalog"]["self_attested"] == 0
     assert mount.file(newer, "more.bin").read_bytes() == newer.content["more.bin"]
     assert {each.blob for each in world.content()} == {newer.etags["more.bin"]}
+
+
+def test_O4_what_was_read_is_let_go(make):
+    """A range that is over holds neither the folder's file nor the blob."""
+    world, files = make.world(), some_files()
+    files["large.bin"] = (fresh_bytes(3 * MIB + 5), True)
+    repo, folder = put_on_hub(world, files), make.folder()
+    make_cache(folder, repo.id, repo.commit, files)
+    mount = mount_folder(make, folder, world=world)
+    check(mount, repo.id, repo.commit, files)
+    assert mount.metric("folder_bytes") == size_of(files)
+    open_below = lambda: [each for each in os.listdir(f"/proc/{mount.pid}/fd")
+                          if link_of(f"/proc/{mount.pid}/fd/{each}").startswith(str(folder) + "/")]
+    eventually(lambda: not open_below(), 5, "the end of all files of the folder")
+    eventually(lambda: json.loads(mount.hffs("gc", repo.id, "--dry-run", "--json", "--state-dir", mount.state).out)
+               ["open_bytes"] == 0, 5, "the end of all blobs")
+
+
+def link_of(path):
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
 
 
 def test_O4_the_folder_answers_where_the_hub_does_not(make):
