@@ -45,8 +45,9 @@ class AdoptionImpl final : public Adoption {
  public:
   explicit AdoptionImpl(Journal journal) : journal_(std::move(journal)) {}
 
-  // What was begun is taken to its end.
-  Result<void> recover();
+  // What was begun is taken to its end, but a removal, which is finish()'s. What cannot be is in each
+  // report, and is tried again next time.
+  void recover();
   AdoptReport survey(const std::vector<UserCache>& caches) override;
   Result<AdoptReport> adopt(const std::vector<UserCache>& caches, const AdoptMount& mount,
                             bool self_attested, const Tell& tell) override;
@@ -61,15 +62,18 @@ class AdoptionImpl final : public Adoption {
                         const std::vector<Item>& items);
   Result<void> put_back(CacheDirectory& cache, Record record);
   Result<void> undo_one(Record record);
-  Result<void> finish_one(Record record, const AdoptMount* mount);
+  Result<void> finish_one(Record record, const AdoptMount& mount);
   Result<void> write(Record record, Step step) {
     record.step = step;
     return journal_.write(record);
   }
+  // Of those that are at one of the steps.
   template <class Work>
-  Result<AdoptReport> for_adopted(const std::vector<std::string>& below, const Tell& tell, Work work);
+  Result<AdoptReport> for_each(std::initializer_list<Step> steps, const std::vector<std::string>& below,
+                               const Tell& tell, Work work);
 
   Journal journal_;
+  std::vector<AdoptFolder> stuck_;
 };
 
 bool is_link(const CacheDirectory& cache, const std::string& name, const std::string& target) {
@@ -79,22 +83,20 @@ bool is_link(const CacheDirectory& cache, const std::string& name, const std::st
 
 bool is_original(const CacheDirectory& cache, const std::string& name, const Record& record) {
   const Standing found = cache.look(name);
-  return found.what == Stands::directory && found.device == record.device &&
+  // The number of its file system may be another one after a restart; it is the cache's still.
+  return found.what == Stands::directory && found.device == cache.status().st_dev &&
          found.inode == record.inode;
 }
 
-Result<void> AdoptionImpl::recover() {
+void AdoptionImpl::recover() {
   for (const auto& [path, record] : std::map(journal_.records())) {
-    if (record.step != Step::adopting && record.step != Step::undoing &&
-        record.step != Step::finishing)
-      continue;
+    if (record.step != Step::adopting && record.step != Step::undoing) continue;
     auto cache = CacheDirectory::open(record.cache, record.user);
     // A home that is not mounted now: another time.
     if (!cache && cache.error().code == Code::not_found) continue;
-    if (!cache) return fail(std::move(cache.error()).during(fmt::format("going on with {}", path)));
     Result<void> done;
-    if (record.step == Step::finishing) {
-      done = finish_one(record, nullptr);
+    if (!cache) {
+      done = fail(cache);
     } else if (record.step == Step::adopting && is_link(*cache, record.name, record.target) &&
                is_original(*cache, aside_of(record.name), record)) {
       // All was checked before the two were exchanged, but whether it was opened in that moment; the
@@ -103,19 +105,25 @@ Result<void> AdoptionImpl::recover() {
     } else {
       done = put_back(*cache, record);
     }
-    if (!done) return fail(std::move(done.error()).during(fmt::format("going on with {}", path)));
+    if (!done)
+      stuck_.push_back({.path = path,
+                        .user = record.user,
+                        .bytes = record.bytes,
+                        .note = std::move(done.error()).during("going on with it").message});
   }
-  return {};
 }
 
 AdoptReport AdoptionImpl::survey(const std::vector<UserCache>& caches) {
-  AdoptReport report;
+  AdoptReport report{.folders = stuck_};
+  const auto is_stuck = [&](const std::string& path) {
+    return std::ranges::find(stuck_, path, &AdoptFolder::path) != stuck_.end();
+  };
   Duplicates duplicates;
   for (const UserCache& each : caches) {
     auto cache = CacheDirectory::open(each.path, each.user);
     if (!cache) continue;
     for (const std::string& name : cache->repositories()) {
-      if (cache->look(name).what != Stands::directory) continue;
+      if (cache->look(name).what != Stands::directory || is_stuck(each.path + '/' + name)) continue;
       AdoptFolder& found =
           report.folders.emplace_back(AdoptFolder{.path = each.path + '/' + name, .user = each.user});
       const auto folder = RepoFolder::open(*cache, name);
@@ -137,7 +145,8 @@ Result<AdoptReport> AdoptionImpl::adopt(const std::vector<UserCache>& caches,
                                         const AdoptMount& mount, bool self_attested,
                                         const Tell& tell) {
   AdoptReport report = survey(caches);
-  for (AdoptFolder& folder : report.folders) {
+  for (std::size_t i = stuck_.size(); i < report.folders.size(); ++i) {
+    AdoptFolder& folder = report.folders[i];
     const std::size_t slash = folder.path.rfind('/');
     folder.note.clear();
     auto cache = CacheDirectory::open(folder.path.substr(0, slash), folder.user);
@@ -161,6 +170,7 @@ Result<void> AdoptionImpl::adopt_one(CacheDirectory& cache, const std::string& n
                                      AdoptFolder& into) {
   auto folder = RepoFolder::open(cache, name);
   if (!folder) return fail(folder);
+  if (!is_utf8(folder->path())) return fail(Code::unsupported, "its path is not UTF-8");
   auto items = folder->items();
   if (!items) return fail(items);
   if (std::string problem = problem_of(*folder, *items); !problem.empty())
@@ -182,7 +192,6 @@ Result<void> AdoptionImpl::adopt_one(CacheDirectory& cache, const std::string& n
                    .name = name,
                    .target = target,
                    .user = into.user,
-                   .device = folder->status().st_dev,
                    .inode = folder->status().st_ino,
                    .bytes = into.bytes},
                   *items);
@@ -199,6 +208,9 @@ Result<void> AdoptionImpl::exchange(CacheDirectory& cache, const RepoFolder& fol
   // What was exchanged is what was looked at, and nobody has come meanwhile.
   if (done && !is_original(cache, aside, record))
     done = fail(Code::busy, "it was replaced while it was imported");
+  if (done)
+    if (const auto now = folder.items(); !now || *now != items)
+      done = fail(Code::busy, "it was changed while it was imported");
   if (done)
     if (const auto user = find_user_of(folder, items)) done = fail(Code::busy, "{} uses it", *user);
   if (done) return write(record, Step::adopted);
@@ -227,43 +239,52 @@ Result<void> AdoptionImpl::undo_one(Record record) {
   auto cache = CacheDirectory::open(record.cache, record.user);
   if (!cache) return fail(cache);
   if (!is_original(*cache, aside_of(record.name), record))
-    return fail(Code::not_found, "its original is not there any more");
+    return fail(Code::not_found, "{}/{} is not its original, or is gone", record.cache,
+                aside_of(record.name));
+  if (!is_link(*cache, record.name, record.target) && cache->look(record.name).what != Stands::nothing)
+    return fail(Code::exists, "something else stands in its place; its original is {}/{}", record.cache,
+                aside_of(record.name));
   if (auto written = write(record, Step::undoing); !written) return written;
   return put_back(*cache, record);
 }
 
-// Without a mount: what was begun, and checked then.
-Result<void> AdoptionImpl::finish_one(Record record, const AdoptMount* mount) {
+// All is checked before the removal begins; one that was begun is only ended.
+Result<void> AdoptionImpl::finish_one(Record record, const AdoptMount& mount) {
   const std::string aside = aside_of(record.name);
   auto cache = CacheDirectory::open(record.cache, record.user);
   if (!cache) return fail(cache);
-  if (mount != nullptr) {
+  if (record.step == Step::adopted) {
     if (!is_link(*cache, record.name, record.target))
       return fail(Code::refused, "its link was replaced: the original stays");
+    if (!is_original(*cache, aside, record))
+      return fail(Code::refused, "{}/{} is not its original", record.cache, aside);
     auto folder = RepoFolder::open(*cache, aside);
     if (!folder) return fail(folder);
     auto items = folder->items();
     if (!items) return fail(items);
+    if (std::string problem = problem_of(*folder, *items); !problem.empty())
+      return fail(Code::refused, "{}", problem);
     if (const auto user = find_user_of(*folder, *items)) return fail(Code::busy, "{} uses it", *user);
     auto files = folder->files(*items);
     if (!files) return fail(files);
     std::map<std::string, std::vector<std::string>> paths;
     for (const auto& file : *files) paths[file.commit].push_back(file.path);
     for (const auto& [commit, its] : paths)
-      if (auto whole = mount->check_whole(record.name, commit, its); !whole) return whole;
+      if (auto whole = mount.check_whole(record.name, commit, its); !whole) return whole;
     if (auto seen = check_view(record.user, record.target, *files); !seen) return seen;
     if (auto written = write(record, Step::finishing); !written) return written;
   }
-  if (auto removed = cache->remove_tree(aside, record.device, record.inode); !removed) return removed;
+  if (auto removed = cache->remove_tree(aside, record.inode); !removed) return removed;
   return write(record, Step::finished);
 }
 
 template <class Work>
-Result<AdoptReport> AdoptionImpl::for_adopted(const std::vector<std::string>& below,
-                                              const Tell& tell, Work work) {
-  AdoptReport report;
+Result<AdoptReport> AdoptionImpl::for_each(std::initializer_list<Step> steps,
+                                           const std::vector<std::string>& below, const Tell& tell,
+                                           Work work) {
+  AdoptReport report{.folders = stuck_};
   for (const auto& [path, record] : std::map(journal_.records())) {
-    if (record.step != Step::adopted || !is_below(record, below)) continue;
+    if (std::ranges::find(steps, record.step) == steps.end() || !is_below(record, below)) continue;
     AdoptFolder& folder = report.folders.emplace_back(
         AdoptFolder{.path = path, .user = record.user, .bytes = record.bytes});
     auto done = work(record);
@@ -275,13 +296,14 @@ Result<AdoptReport> AdoptionImpl::for_adopted(const std::vector<std::string>& be
 }
 
 Result<AdoptReport> AdoptionImpl::undo(const std::vector<std::string>& below, const Tell& tell) {
-  return for_adopted(below, tell, [this](const Record& record) { return undo_one(record); });
+  return for_each({Step::adopted}, below, tell,
+                  [this](const Record& record) { return undo_one(record); });
 }
 
 Result<AdoptReport> AdoptionImpl::finish(const std::vector<std::string>& below,
                                          const AdoptMount& mount, const Tell& tell) {
-  return for_adopted(below, tell,
-                     [this, &mount](const Record& record) { return finish_one(record, &mount); });
+  return for_each({Step::adopted, Step::finishing}, below, tell,
+                  [this, &mount](const Record& record) { return finish_one(record, mount); });
 }
 
 }  // namespace
@@ -291,7 +313,7 @@ Result<std::unique_ptr<Adoption>> Adoption::open(const std::string& path) {
   auto journal = adopt::Journal::open(path);
   if (!journal) return fail(journal);
   auto adoption = std::make_unique<adopt::AdoptionImpl>(std::move(*journal));
-  if (auto recovered = adoption->recover(); !recovered) return fail(recovered);
+  adoption->recover();
   return adoption;
 }
 

@@ -25,7 +25,6 @@ std::string encode(const Record& record) {
                   {"name", record.name},
                   {"target", record.target},
                   {"user", record.user},
-                  {"device", record.device},
                   {"inode", record.inode},
                   {"bytes", record.bytes}};
   return line.dump() + '\n';
@@ -46,7 +45,6 @@ std::optional<Record> decode(std::string_view text) {
     record.name = line.at("name").get<std::string>();
     record.target = line.at("target").get<std::string>();
     record.user = line.at("user").get<uid_t>();
-    record.device = line.at("device").get<dev_t>();
     record.inode = line.at("inode").get<ino_t>();
     record.bytes = line.at("bytes").get<std::uint64_t>();
   } catch (const json::exception&) {
@@ -56,6 +54,10 @@ std::optional<Record> decode(std::string_view text) {
 }
 
 }  // namespace
+
+bool is_utf8(const std::string& path) {
+  return json::parse(json(path).dump(-1, ' ', false, json::error_handler_t::replace)) == path;
+}
 
 Result<Journal> Journal::open(const std::string& path) {
   Journal journal;

@@ -30,11 +30,13 @@ struct Record {
   std::string cache, name;  // the folder's path in two parts
   std::string target;       // of its link
   uid_t user = 0;
-  dev_t device = 0;  // of the original
-  ino_t inode = 0;
+  ino_t inode = 0;  // of the original
   std::uint64_t bytes = 0;
   std::string path() const { return cache + '/' + name; }
 };
+
+// What is written here is JSON, and that is UTF-8.
+bool is_utf8(const std::string& path);
 
 class Journal {
  public:

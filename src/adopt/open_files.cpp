@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "open_files.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -27,9 +28,11 @@ class Wanted {
       inodes_.insert(item.inode);
     }
   }
+  // What the kernel knows without asking anybody: the file may be on a server that hangs.
   bool at(const files::path& link) const {
-    struct stat status{};
-    return ::stat(link.c_str(), &status) == 0 && all_.contains({status.st_dev, status.st_ino});
+    struct statx status{};
+    return ::statx(AT_FDCWD, link.c_str(), AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &status) == 0 &&
+           all_.contains({::gnu_dev_makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino});
   }
   // proc(5), maps: what it says of a device is not what stat(2) says on every file system (btrfs).
   bool mapped(const std::string& line) const {

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -48,8 +49,18 @@ Result<void> visit_names(int at, const std::string& name, Visit visit) {
   return {};
 }
 
-std::int64_t nanoseconds(const timespec& time) {
+std::int64_t nanoseconds(const statx_timestamp& time) {
   return time.tv_sec * kNanoseconds + time.tv_nsec;
+}
+
+// Of what is mounted somewhere else, too, nothing may be taken or removed here.
+Result<struct statx> look_at(int at, const std::string& name, const std::string& path) {
+  struct statx status{};
+  if (::statx(at, name.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &status) != 0)
+    return fail(system_error(errno, path));
+  if ((status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0)
+    return fail(Code::refused, "something is mounted at {}", path);
+  return status;
 }
 
 Result<void> collect(int at, const std::string& name, const std::string& path, int depth,
@@ -57,27 +68,26 @@ Result<void> collect(int at, const std::string& name, const std::string& path, i
   if (depth > kMostDepth) return fail(Code::refused, "{} lies too deep", path);
   return visit_names(at, name, [&](int fd, const std::string& here) -> Result<void> {
     const std::string inside = path.empty() ? here : path + '/' + here;
-    struct stat status{};
-    if (::fstatat(fd, here.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
-      return fail(system_error(errno, inside));
+    const auto status = look_at(fd, here, inside);
+    if (!status) return fail(Error(status.error()));
     items.push_back({.path = inside,
-                     .mode = status.st_mode,
-                     .inode = status.st_ino,
-                     .size = static_cast<std::uint64_t>(status.st_size),
-                     .device = status.st_dev,
-                     .modified = nanoseconds(status.st_mtim),
-                     .changed = nanoseconds(status.st_ctim)});
-    return S_ISDIR(status.st_mode) ? collect(fd, here, inside, depth + 1, items) : Result<void>{};
+                     .mode = status->stx_mode,
+                     .inode = status->stx_ino,
+                     .size = status->stx_size,
+                     .device = ::makedev(status->stx_dev_major, status->stx_dev_minor),
+                     .modified = nanoseconds(status->stx_mtime),
+                     .changed = nanoseconds(status->stx_ctime)});
+    return S_ISDIR(status->stx_mode) ? collect(fd, here, inside, depth + 1, items) : Result<void>{};
   });
 }
 
 Result<void> remove_below(int at, const std::string& name, int depth) {
   if (depth > kMostDepth) return fail(Code::refused, "{} lies too deep", name);
   auto removed = visit_names(at, name, [&](int fd, const std::string& here) -> Result<void> {
-    struct stat status{};
-    if (::fstatat(fd, here.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
-      return errno == ENOENT ? Result<void>{} : fail(system_error(errno, here));
-    if (S_ISDIR(status.st_mode)) return remove_below(fd, here, depth + 1);
+    const auto status = look_at(fd, here, here);
+    if (!status)
+      return status.error().code == Code::not_found ? Result<void>{} : fail(Error(status.error()));
+    if (S_ISDIR(status->stx_mode)) return remove_below(fd, here, depth + 1);
     if (::unlinkat(fd, here.c_str(), 0) != 0 && errno != ENOENT)
       return fail(system_error(errno, here));
     return {};
@@ -157,10 +167,10 @@ Result<void> CacheDirectory::remove_link(const std::string& name) {
   return sync();
 }
 
-Result<void> CacheDirectory::remove_tree(const std::string& name, dev_t device, ino_t inode) {
+Result<void> CacheDirectory::remove_tree(const std::string& name, ino_t inode) {
   const Standing found = look(name);
   if (found.what == Stands::nothing) return {};
-  if (found.what != Stands::directory || found.device != device || found.inode != inode)
+  if (found.what != Stands::directory || found.device != status_.st_dev || found.inode != inode)
     return fail(Code::refused, "{}/{} is not the original any more", path_, name);
   if (auto removed = remove_below(fd_.get(), name, 0); !removed)
     return fail(std::move(removed.error()).during(fmt::format("removing {}/{}", path_, name)));
@@ -216,6 +226,10 @@ std::string problem_of(const RepoFolder& folder, const std::vector<Item>& items)
   bool has_snapshot = false;
   for (const Item& item : items) {
     const std::string top = item.path.substr(0, item.path.find('/'));
+    const auto depth = std::ranges::count(item.path, '/');
+    // What a link leads to is not moved with it.
+    if (S_ISLNK(item.mode) && (depth == 0 || (depth == 1 && top == "snapshots")))
+      return fmt::format("{} is a link", item.path);
     if (std::ranges::find(kMade, top) == kMade.end())
       return fmt::format("{} is nothing that a client makes there", item.path);
     if (item.path.ends_with(".incomplete"))
@@ -224,7 +238,7 @@ std::string problem_of(const RepoFolder& folder, const std::vector<Item>& items)
     const std::string name = item.path.substr(item.path.rfind('/') + 1);
     if (top == "blobs" && item.path != top && !BlobId::parse(name) && !name.ends_with(".lock"))
       return fmt::format("{} is no blob", item.path);
-    has_snapshot = has_snapshot || (top == "snapshots" && !S_ISDIR(item.mode));
+    has_snapshot = has_snapshot || (top == "snapshots" && depth > 1 && !S_ISDIR(item.mode));
   }
   if (!has_snapshot) return "it holds no file of a snapshot";
   if (const auto files = folder.files(items); !files)

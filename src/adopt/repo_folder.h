@@ -41,7 +41,7 @@ class CacheDirectory {
   Result<void> move(const std::string& from, const std::string& to);  // nothing stands there
   Result<void> remove_link(const std::string& name);
   // All below a directory that is this one; links are removed, not followed.
-  Result<void> remove_tree(const std::string& name, dev_t device, ino_t inode);
+  Result<void> remove_tree(const std::string& name, ino_t inode);
   Result<void> sync();
 
  private:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import stat
 import subprocess
 from pathlib import Path
@@ -217,6 +218,63 @@ def test_A2_what_cannot_be_adopted_is_left_as_it_is(server, make):
     assert (private.parent / (ASIDE + private.name)).is_dir()
 
 
+def test_A2_what_leads_out_of_the_folder_is_left(server, make):
+    """Links and mounts in it: nothing that lies elsewhere would be moved, and nothing there may be removed."""
+    first = {user: hub_of(server.homes, user) / f"models--{server.has[user][0][0].id.replace('/', '--')}" for user in USERS}
+    os.rename(first[USERS[0]] / "snapshots", server.homes / f"user{USERS[0]}" / "elsewhere")
+    (first[USERS[0]] / "snapshots").symlink_to("../../../../elsewhere")
+    repo, _ = server.has[USERS[1]][0]
+    moved = server.homes / f"user{USERS[1]}" / "elsewhere"
+    os.rename(first[USERS[1]] / "snapshots" / repo.commit, moved)
+    (first[USERS[1]] / "snapshots" / repo.commit).symlink_to(moved)
+    shared = make.folder()
+    shutil.copytree(first[USERS[2]] / "blobs", shared, dirs_exist_ok=True)
+    give(shared, USERS[2])
+    odd = os.fsencode(server.homes / f"user{USERS[3]}" / ".cache") + b"/\xff"
+    os.rename(server.homes / f"user{USERS[3]}" / ".cache/huggingface", odd)
+    os.symlink(odd, server.homes / f"user{USERS[3]}" / ".cache/huggingface")
+    for user in USERS:
+        give(server.homes / f"user{user}", user)
+    subprocess.run(["mount", "--bind", shared, first[USERS[2]] / "blobs"], check=True)
+    try:
+        done = server.all()
+        notes = {path: each["note"] for path, each in done.items() if not each["done"]}
+        assert len(done) == 10 and len(notes) == 5, done
+        assert "is a link" in notes[str(first[USERS[0]])] and "is a link" in notes[str(first[USERS[1]])]
+        assert "is mounted at" in notes[str(first[USERS[2]])]
+        assert sum("not UTF-8" in note for note in notes.values()) == 2
+    finally:
+        subprocess.run(["umount", first[USERS[2]] / "blobs"], check=True)
+    # Mounted since: what lies there is not the original's to be removed.
+    done = server.all()
+    assert done[str(first[USERS[2]])]["done"]
+    aside = first[USERS[2]].parent / (ASIDE + first[USERS[2]].name)
+    subprocess.run(["mount", "--bind", shared, aside / "blobs"], check=True)
+    try:
+        [found] = server.adopt("--finish", first[USERS[2]]).values()
+        assert not found["done"] and "is mounted at" in found["note"]
+    finally:
+        subprocess.run(["umount", aside / "blobs"], check=True)
+    assert sorted(os.listdir(shared)) == sorted(os.listdir(aside / "blobs"))
+    assert server.adopt("--undo", first[USERS[2]])[str(first[USERS[2]])]["done"]
+
+
+@pytest.mark.limit(100)
+def test_A2_who_has_a_file_on_a_dead_server_holds_up_nothing(server, make):
+    world = make.world()
+    repo = world.add({"a.txt": b"a"})
+    remote = make.mount(world)
+    held = make.child(hold_one, str(remote.repo(repo.id) / "refs/main"))
+    held.heard()
+    os.kill(remote.pid, signal.SIGSTOP)
+    try:
+        assert len(server.all("--dry-run")) == 10
+    finally:
+        os.kill(remote.pid, signal.SIGCONT)
+    held.tell()
+    held.result()
+
+
 def hold_one(path):
     with open(path) as file:
         say("open")
@@ -337,12 +395,53 @@ def test_A4_what_a_user_put_in_the_place_is_never_touched(server):
     assert not done[str(folder)]["done"] and "something else stands" in done[str(folder)]["note"]
     assert (folder / "mine").read_text() == "mine"
     assert (folder.parent / (ASIDE + folder.name) / "refs/main").read_text() == repo.commit
-    shutil.rmtree(folder)
+    # Nor does it hold up the others, not where a run was killed in its midst either.
+    journal = server.mount.state / "hffs-v1/adopt.journal"
+    [record] = [each for each in map(json.loads, journal.read_text().splitlines())
+                if each["step"] == "adopted" and each["cache"] + "/" + each["name"] == str(folder)]
+    with journal.open("a") as file:
+        file.write(json.dumps({**record, "step": "undoing"}) + "\n")
+    assert "something else stands" in server.all("--dry-run")[str(folder)]["note"]
     other, _ = server.has[USERS[1]][0]
     gone = hub_of(server.homes, USERS[1]) / f"models--{other.id.replace('/', '--')}"
     gone.unlink()  # the link alone
     assert server.adopt("--undo", gone)[str(gone)]["done"]
     assert (gone / "refs/main").read_text() == other.commit
+    assert (folder / "mine").read_text() == "mine"
+    # Once it is out of the way the original comes back.
+    shutil.rmtree(folder)
+    server.all("--dry-run")
+    assert (folder / "refs/main").read_text() == repo.commit and not folder.is_symlink()
+
+
+def test_A4_a_file_system_may_have_another_number_tomorrow(make, loop_disk):
+    world, files = make.world(), {"config.json": (b"{}", False), "model.safetensors": (fresh_bytes(300_000), True)}
+    repo = put_on_hub(world, files)
+    disk = loop_disk(64 * MIB, "mkfs.ext4", "-q")
+    folder = make_cache(disk / "hub", repo.id, repo.commit, files)
+    give(disk, USERS[0])
+    mount = make.mount(world, "--allow-other")
+
+    def adopt(*words):
+        done = mount.hffs("adopt", *words, disk / "hub", "--json", "--state-dir", mount.state)
+        assert done.code == 0, done
+        return json.loads(done.out)["folders"]
+    assert [each["done"] for each in adopt()] == [True]
+    before = os.stat(disk).st_dev
+    subprocess.run(["umount", disk], check=True)
+    image = make.folder() / "image"
+    with open(image, "wb") as file:
+        file.truncate(MIB)
+    taken = subprocess.run(["losetup", "--find", "--show", image], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        subprocess.run(["mount", "-o", "loop", disk.parent / "image", disk], check=True)
+    finally:
+        subprocess.run(["losetup", "-d", taken], check=True)
+    if os.stat(disk).st_dev == before:
+        pytest.skip("it has the same number again")
+    [undone] = adopt("--undo")
+    assert undone["done"], undone
+    assert not folder.is_symlink() and (folder / "refs/main").read_text() == repo.commit
 
 
 def test_A5_finish_removes_originals_and_only_then(server):
