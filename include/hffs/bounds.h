@@ -65,6 +65,10 @@ class Bounds {
   // What is ordered goes, and then what the limits demand.
   virtual void evict(Order order, Done<Outcome> done) = 0;
 
+  // Until so many bytes more fit on the disk, for what is put there before it is a blob. Blocks while
+  // others go for it: not on the index thread. Code::no_space: they do not.
+  virtual Result<void> await_room(std::uint64_t bytes) = 0;
+
   struct State {
     std::uint64_t max_size = 0, min_free = 0;
     std::uint64_t used = 0;      // bytes of blocks, with what is just being written

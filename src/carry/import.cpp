@@ -176,10 +176,10 @@ Result<std::string> ImporterImpl::stage(const Folder& folder, const Take& take,
   auto file = disk_.open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
   if (!file) return fail(file);
   Result<void> copied;
-  if (::ioctl(file->get(), FICLONE, source->fd.get()) != 0)
-    copied = copy(source->fd.get(), file->get(), take.blob.size, stop);
-  else
+  if (::ioctl(file->get(), FICLONE, source->fd.get()) == 0)
     count(0, take.blob.size / 2);
+  else if (copied = store_.bounds().await_room(take.blob.size); copied)
+    copied = copy(source->fd.get(), file->get(), take.blob.size, stop);
   if (copied) return path;
   (void)disk_.remove(path);
   return fail(copied);

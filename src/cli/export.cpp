@@ -47,7 +47,11 @@ Result<void> export_repo(const ExportArguments& arguments) {
   auto snapshot = find_snapshot(arguments.what);
   if (!snapshot) return fail(snapshot);
   std::error_code error;
-  auto directory = std::filesystem::absolute(arguments.directory, error).lexically_normal().string();
+  // What is synced is opened without following a link: hub -> /data/hub is found out here.
+  auto directory =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(arguments.directory, error), error)
+          .string();
+  if (error) return fail(system_error(error.value(), arguments.directory));
   while (directory.ends_with('/')) directory.pop_back();
   ExportRequest request{.snapshot = *snapshot,
                         .revision = CommitId::parse(what->revision) ? "" : what->revision,

@@ -8,6 +8,7 @@
 #include "hffs/catalog.h"
 #include "hffs/clock.h"
 #include "hffs/daemon.h"
+#include "hffs/pins.h"
 #include "hffs/store.h"
 #include "import_jobs.h"
 #include "origin.h"
@@ -53,10 +54,13 @@ class WithStateDirectory final : public Conversation {
 
 Result<void> WithStateDirectory::open(const Config& config) {
   const Clock& clock = system_clock();
-  auto store = Store::open({.state_dir = config.state_dir, .sync_interval = config.sync_interval},
+  auto store = Store::open({.state_dir = config.state_dir,
+                            .sync_interval = config.sync_interval,
+                            .limits = config.limits},
                            system_disk(), clock, metrics_);
   if (!store) return fail(store);
   store_ = std::move(*store);
+  store_->bounds().protect(visit_staying_blobs);
   auto origin = open_origin(config, clock, metrics_);
   if (!origin) return fail(origin);
   origin_ = std::move(*origin);

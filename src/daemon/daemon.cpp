@@ -286,9 +286,10 @@ void RunningDaemon::end_session() {
 RunningDaemon::~RunningDaemon() {
   if (control_) control_->stop();
   commands_.reset();
+  // First, for an import may hang at a server that does not answer: the mount must not hang with it.
+  end_session();
   verifications_.reset();
   imports_.reset();
-  end_session();
   keeper_.reset();
   files_.reset();
   *engine_.lock() = nullptr;

@@ -53,6 +53,7 @@ class Evictor final : public Bounds {
   // Room for so many bytes, which are then counted as used. Code::no_space: there is none, and
   // nothing may go.
   Result<void> reserve(Need need);
+  Result<void> await_room(std::uint64_t bytes) override { return reserve({0, bytes}); }
   // Of what was reserved so much was used.
   void settle(std::uint64_t reserved, std::uint64_t used) {
     usage_->held_bytes += static_cast<std::int64_t>(used) - static_cast<std::int64_t>(reserved);

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -419,6 +420,41 @@ def test_C4_a_full_disk_ends_it_and_it_goes_on(make, root):
         subprocess.run(["umount", "-l", mount.state], check=True)
 
 
+def test_C4_an_import_makes_room_on_the_disk(make, root):
+    """What must stay free stays free while a copy grows that is no blob yet: others go for it."""
+    files = {f"part-{number}.bin": (fresh_bytes(8 * MIB), True) for number in range(3)}
+    hub, world, commit = make.folder(), make.world(), "8" * 40
+    make_cache(hub, "acme/room", commit, files)
+    old = world.add({f"old-{number}.bin": fresh_bytes(8 * MIB) for number in range(5)})
+    mount = make.mount(world, "--min-free", "8M", start=False)
+    mount.state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "hffs-test", mount.state], check=True)
+    try:
+        mount.start()
+        for path, data in old.content.items():
+            assert mount.file(old, path).read_bytes() == data
+        eventually(lambda: mount.metric("blobs_verified") == 5, 10, "verdicts")
+        free, stop = [], threading.Event()
+
+        def watch():
+            while not stop.wait(0.002):
+                found = os.statvfs(mount.state)
+                free.append(found.f_bavail * found.f_frsize)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            [found] = take_in(mount, hub)["commits"]
+        finally:
+            stop.set()
+            watcher.join()
+        assert found["taken_files"] == 3, found
+        assert min(free) >= 7 * MIB, "but for what the index takes meanwhile"
+        check(mount, "acme/room", commit, files)
+        mount.umount()
+    finally:
+        subprocess.run(["umount", "-l", mount.state], check=True)
+
+
 def endless(folder):
     """A file whose hash takes many minutes, and no disk."""
     with open(folder / "endless.bin", "wb") as file:
@@ -505,9 +541,12 @@ def test_C5_an_export_is_the_cache_that_a_client_makes(make):
     files = some_files()
     repo = put_on_hub(world, files)
     mount = make.mount(world)
-    out, wanted = make.folder(), make.folder()
+    disk, wanted = make.folder(), make.folder()
+    out = make.folder() / "hub"
+    out.symlink_to(disk)  # as many have it: the cache is on another disk
     report = take_out(mount, repo.id, out)
     assert report["written_files"] == len(files) and not report["failed"]
+    assert out.is_symlink()
     make_cache(wanted, repo.id, repo.commit, files)
     assert layout(out) == layout(wanted)
     with quiet(world):
