@@ -47,6 +47,8 @@ class FrozenRefs {
 // What the ref is frozen at for this user.
 std::optional<CommitId> frozen_commit(const ReadTxn& txn, const RepoId& repo,
                                       std::string_view revision, uid_t user);
+// Whether a ref below `directory` ("release" for "release/1") is frozen for this user.
+bool has_frozen_below(const ReadTxn& txn, const RepoId& repo, std::string_view directory, uid_t user);
 void visit_frozen_refs(const ReadTxn& txn, const std::function<void(const FrozenRef&)>& visit);
 
 }  // namespace hffs

@@ -78,9 +78,10 @@ class BlobId {
   std::string hex_;
 };
 
+inline constexpr std::size_t kMostRepoPath = 4'000;  // PATH_MAX less the mount's own prefix
 // A path inside a repository, as the tree gives it. Rejects (Code::corrupt) what must never reach
 // the kernel: empty or absolute paths, empty, "." or ".." components, components over 255 bytes,
-// NUL and control characters, paths over 4,000 bytes.
+// NUL and control characters, paths over kMostRepoPath bytes.
 Result<std::string> parse_repo_path(std::string_view path);
 
 // Lowercase hex of exactly `length` digits.

@@ -56,7 +56,9 @@ class Recorder {
   struct State {
     std::map<std::uint64_t, Recording> recordings;
     std::uint64_t next = 1;
+    std::chrono::steady_clock::time_point looked{};  // whether the roots are still there
   };
+  void forget_dead(State& state);
   static Walk* walk_of(State& state, std::uint64_t recording);
 
   std::atomic<bool> active_ = false;

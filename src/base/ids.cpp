@@ -9,7 +9,6 @@ namespace {
 constexpr std::array kTypes{RepoType::model, RepoType::dataset, RepoType::space, RepoType::kernel};
 constexpr std::size_t kMostIdBytes = 96;
 constexpr std::size_t kMostComponent = 255;  // NAME_MAX: what the kernel accepts in a directory
-constexpr std::size_t kMostPath = 4'000;     // PATH_MAX less the mount's own prefix
 
 bool is_id_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -114,7 +113,7 @@ Result<CommitId> CommitId::parse(std::string_view hex) {
 }
 
 Result<std::string> parse_revision(std::string_view text) {
-  if (text.size() > kMostPath || !all_components(text, is_plain_component))
+  if (text.size() > kMostRepoPath || !all_components(text, is_plain_component))
     return fail(Code::invalid, "'{}' is not a revision", text.substr(0, 80));
   return std::string(text);
 }
@@ -127,7 +126,7 @@ Result<BlobId> BlobId::parse(std::string_view hex) {
 }
 
 Result<std::string> parse_repo_path(std::string_view path) {
-  if (path.size() > kMostPath || !all_components(path, is_plain_component))
+  if (path.size() > kMostRepoPath || !all_components(path, is_plain_component))
     return fail(Code::corrupt, "the tree names a path that no file system can hold: '{}'",
                 path.substr(0, 80));
   return std::string(path);

@@ -107,7 +107,11 @@ void attest_tree(WriteTxn& txn, Store& store, const CommitRow& commit, std::vect
   if (commit.complete && !commit.attested_by) return;
   const auto before = load_files(txn, store, commit);
   // What single answers of the Hub have told so far is not a folder's to change.
+  const bool folder_has_all = grows_into(before, files);
   files = commit.attested_by ? merge(before, files) : merge(files, before);
+  // Who imported it stands for what a folder lacks: there may be no other copy.
+  if (commit.attested_by && attested_by == kFolderItself && !folder_has_all)
+    attested_by = *commit.attested_by;
   set_tree(txn, store, commit, files, attested_by);
 }
 

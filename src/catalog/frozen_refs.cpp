@@ -54,6 +54,19 @@ std::optional<CommitId> frozen_commit(const ReadTxn& txn, const RepoId& repo,
   return {};
 }
 
+bool has_frozen_below(const ReadTxn& txn, const RepoId& repo, std::string_view directory, uid_t user) {
+  bool found = false;
+  for (const uid_t whose : {user, kEverybody}) {
+    const std::string prefix = key_of(whose, repo, directory) + '/';
+    if (prefix.size() > kMostKey) continue;
+    txn.scan(Table::frozen_refs, prefix, {}, [&](std::string_view, std::string_view) {
+      found = true;
+      return false;
+    });
+  }
+  return found;
+}
+
 void visit_frozen_refs(const ReadTxn& txn, const std::function<void(const FrozenRef&)>& visit) {
   txn.scan(Table::frozen_refs, {}, {}, [&](std::string_view key, std::string_view value) {
     if (const auto found = decode(key, value)) visit(*found);

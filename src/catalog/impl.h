@@ -48,6 +48,7 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   void lookup_root(const Caller& caller, std::string_view name, Done<Entry> done);
   void lookup_repo_child(NodeId repo, std::string_view name, Done<Entry> done);
   void lookup_ref(const Caller& caller, NodeId parent, std::string_view name, Done<Entry> done);
+  void make_ref_directory(const RepoRow& repo, const std::string& revision, Done<Entry> done);
   void ask_ref(const RepoRow& repo, const std::string& revision, Done<Entry> done);
   void lookup_snapshot(const Caller& caller, NodeId parent, std::string_view name,
                        Done<Entry> done);

@@ -96,9 +96,11 @@ void CatalogImpl::lookup_ref(const Caller& caller, NodeId parent, std::string_vi
   if (!revision || is_side_name(name) || is_commit_name(name)) return done(no_such(name));
   std::optional<RefRow> row;
   std::optional<CommitId> frozen;
+  bool frozen_below = false;
   store_.read([&](const ReadTxn& txn) {
     frozen = frozen_commit(txn, directory->repo.id, *revision, caller.uid);
     row = load_ref(txn, directory->repo.number, *revision);
+    if (!row) frozen_below = has_frozen_below(txn, directory->repo.id, *revision, caller.uid);
   });
   if (frozen)
     return find_commit_node(NodeKind::frozen_ref, directory->repo.number, frozen->hex(),
@@ -107,24 +109,30 @@ void CatalogImpl::lookup_ref(const Caller& caller, NodeId parent, std::string_vi
     if (!row->directory) resolver_->refresh(directory->repo, *revision, false);
     return done(attributes(NodeId::of(NodeKind::ref, row->number)));
   }
+  // Of the way to a frozen ref the Hub need not know.
+  if (frozen_below) return make_ref_directory(directory->repo, *revision, std::move(done));
   ask_ref(directory->repo, *revision, std::move(done));
+}
+
+void CatalogImpl::make_ref_directory(const RepoRow& repo, const std::string& revision,
+                                     Done<Entry> done) {
+  auto row = std::make_shared<RefRow>();
+  store_.write(
+      [this, repo = repo.number, revision, row](WriteTxn& txn) {
+        *row = put_ref_directory(txn, repo, revision, clock_.wall());
+      },
+      [self = shared_from_this(), row, done = std::move(done)](Result<void> written) mutable {
+        if (!written) return done(fail(written));
+        done(self->attributes(NodeId::of(NodeKind::ref, row->number)));
+      });
 }
 
 void CatalogImpl::ask_ref(const RepoRow& repo, const std::string& revision, Done<Entry> done) {
   auto as_node = [self = shared_from_this()](const RefRow& row) {
     return self->attributes(NodeId::of(NodeKind::ref, row.number));
   };
-  if (is_builtin_ref_directory(revision)) {
-    auto row = std::make_shared<RefRow>();
-    return store_.write(
-        [this, repo = repo.number, revision, row](WriteTxn& txn) {
-          *row = put_ref_directory(txn, repo, revision, clock_.wall());
-        },
-        [as_node, row, done = std::move(done)](Result<void> written) mutable {
-          if (!written) return done(fail(written));
-          done(as_node(*row));
-        });
-  }
+  if (is_builtin_ref_directory(revision))
+    return make_ref_directory(repo, revision, std::move(done));
   resolver_->find(repo.id, revision,
                   [self = shared_from_this(), as_node, repo, revision,
                    done = std::move(done)](Result<Resolution> answer) mutable {
@@ -237,6 +245,7 @@ void CatalogImpl::lookup_no_exist_path(NodeId parent, std::string_view name, Don
           std::string path;
           self->store_.read([&](const ReadTxn& txn) { path = path_of(txn, commit, position); });
           path = path.empty() ? name : path + '/' + name;
+          if (path.size() > kMostRepoPath) return done(no_such(name));
           return done(self->absent_entry(commit, path, name));
         }
         std::optional<EntryRow> row;
@@ -254,8 +263,10 @@ void CatalogImpl::lookup_below_absent(NodeId parent, std::string_view name, Done
     if (found == paths->end()) return done(fail(Code::stale, "look the path up again"));
     above = found->second;
   }
-  if (is_side_name(name)) return done(no_such(name));
-  done(absent_entry(above.commit, above.path + '/' + std::string(name), name));
+  const std::string path = above.path + '/' + std::string(name);
+  // Else who walks deeper and deeper would have it all remembered.
+  if (is_side_name(name) || path.size() > kMostRepoPath) return done(no_such(name));
+  done(absent_entry(above.commit, path, name));
 }
 
 void CatalogImpl::lookup_blob(RepoNumber repo, std::string_view name, Done<Entry> done) {
@@ -267,7 +278,7 @@ void CatalogImpl::lookup_blob(RepoNumber repo, std::string_view name, Done<Entry
     if (blob) return;
     visit_commits(txn, repo, {}, [&](std::string_view, std::uint64_t number) {
       const auto commit = load_commit(txn, static_cast<CommitNumber>(number));
-      if (commit && !commit->complete) unread = commit->number;
+      if (commit && !commit->complete && !trees_->is_gone(commit->number)) unread = commit->number;
       return !unread;
     });
   });
@@ -279,7 +290,8 @@ void CatalogImpl::lookup_blob(RepoNumber repo, std::string_view name, Done<Entry
   if (!unread) return done(no_such(name));
   trees_->complete(*unread, [self = shared_from_this(), repo, name = std::string(name),
                              done = std::move(done)](Result<void> complete) mutable {
-    if (!complete) return done(fail(complete));
+    // A commit that the Hub has no more is passed over from now on.
+    if (!complete && complete.error().code != Code::not_found) return done(fail(complete));
     self->lookup_blob(repo, name, std::move(done));
   });
 }

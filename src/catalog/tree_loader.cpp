@@ -46,7 +46,12 @@ TreeLoader::TreeLoader(const CatalogOptions& options, Origin& origin, Store& sto
       doubtful_(clock),
       restarted_(clock),
       unconfirmed_(clock),
-      limited_(clock) {}
+      limited_(clock),
+      gone_(clock) {}
+
+bool TreeLoader::is_gone(CommitNumber commit) {
+  return gone_.knows(listing_key(commit));
+}
 
 void TreeLoader::fetch_page(CommitNumber commit, Done<Page> done) {
   const std::string key = listing_key(commit);
@@ -76,6 +81,9 @@ void TreeLoader::store_page(CommitNumber commit, const std::string& key, TreePag
 void TreeLoader::put_page(WriteTxn& txn, CommitRow& commit, const TreePage& page) {
   if (page.attested_by)
     return attest_tree(txn, store_, commit, page.entries, *page.attested_by);
+  // An import has come while the page was on its way: the Hub's listing replaces it as a whole, or not
+  // at all (confirm()).
+  if (commit.attested_by && commit.complete) return;
   put_entries(txn, store_, commit, page.entries);
   commit.started = true;
   commit.complete = !page.next;
@@ -120,6 +128,7 @@ void TreeLoader::page_arrived(CommitNumber commit, const std::string& key, Resul
     return later(wait, commit, key);
   }
   limited_.forget(key);
+  if (error.code == Code::not_found) gone_.remember(key, options_.missing_ttl);
   const auto target = load_target(store_, commit);
   const bool cursor_refused = !info(error.code).retry_helps && error.code != Code::offline &&
                               error.code != Code::cancelled && target &&
@@ -179,7 +188,8 @@ void TreeLoader::ask_path(CommitNumber commit, Position parent, const std::strin
   if (missing_.knows(key)) return done(std::optional<Position>{});
   if (doubtful_.knows(key)) return done(fail(Code::not_found, "{} was not found", path));
   if (!paths_.join(key, std::move(done))) return;
-  if (++(*asked_.lock())[commit] == kPathsBeforeListing) complete(commit, [](Result<void>) {});
+  // Again after as many, where the listing could not be had.
+  if (++(*asked_.lock())[commit] % kPathsBeforeListing == 0) complete(commit, [](Result<void>) {});
   auto answer = [self = shared_from_this(), commit, parent, name, path,
                  key](Result<std::vector<TreeEntry>> entries) {
     if (!entries) {

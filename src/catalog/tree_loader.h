@@ -32,6 +32,8 @@ class TreeLoader : public std::enable_shared_from_this<TreeLoader> {
   // Asks the Hub for the whole tree of a self-attested commit, which is the commit's from then on.
   // The commit may have another number afterwards.
   void confirm(CommitNumber commit, Done<void> done);
+  // The Hub had no tree of it a moment ago.
+  bool is_gone(CommitNumber commit);
   // No timer fires any more.
   void stop() { timer_.stop(); }
 
@@ -63,6 +65,7 @@ class TreeLoader : public std::enable_shared_from_this<TreeLoader> {
   Recent restarted_;  // listings whose cursor was thrown away
   Recent unconfirmed_;  // self-attested commits that the Hub was asked about
   Recent limited_;    // listings that waited for a rate limit, and have had no page since
+  Recent gone_;       // commits whose tree the Hub does not have
   Guarded<std::unordered_map<CommitNumber, int>> asked_;  // single paths, by commit
   Flight<Page> pages_;
   Flight<bool> listings_;

@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kMostRecordings = 64;
 constexpr std::size_t kMostBlobs = 1'000'000;
 constexpr int kMostAncestors = 512;
+constexpr std::chrono::seconds kLook{1};
 
 struct Process {
   pid_t parent = 0;
@@ -52,10 +53,7 @@ Result<std::uint64_t> Recorder::begin(pid_t root) {
   const auto process = root > 0 ? find_process(root) : std::nullopt;
   if (!process) return fail(Code::not_found, "there is no process {} to be seen from here", root);
   auto state = state_.lock();
-  std::erase_if(state->recordings, [](const auto& item) {
-    const auto now = find_process(item.second.root);
-    return !now || now->started != item.second.root_started;
-  });
+  forget_dead(*state);
   if (state->recordings.size() >= kMostRecordings)
     return fail(Code::busy, "there are {} recordings already; try again when one has ended",
                 kMostRecordings);
@@ -63,6 +61,16 @@ Result<std::uint64_t> Recorder::begin(pid_t root) {
   state->recordings[number] = {.root = root, .root_started = process->started, .walk = {}};
   active_ = true;
   return number;
+}
+
+// Those whose root has ended: nobody will ask for them, and everybody's lookups are slow meanwhile.
+void Recorder::forget_dead(State& state) {
+  std::erase_if(state.recordings, [](const auto& item) {
+    const auto now = find_process(item.second.root);
+    return !now || now->started != item.second.root_started;
+  });
+  state.looked = std::chrono::steady_clock::now();
+  active_ = !state.recordings.empty();
 }
 
 Result<Walk> Recorder::end(std::uint64_t number, pid_t root) {
@@ -88,6 +96,8 @@ std::uint64_t Recorder::find(pid_t caller) {
     }
     pid = process->parent;
   }
+  auto state = state_.lock();
+  if (std::chrono::steady_clock::now() - state->looked >= kLook) forget_dead(*state);
   return 0;
 }
 

@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "fake_origin.h"
 #include "hffs/catalog.h"
+#include "hffs/pins.h"
 #include "index.h"
 #include "temporary.h"
 #include "wait.h"
@@ -225,6 +227,50 @@ TEST_F(AttestedTest, WhatTheHubHasToldOfATreeSoFarHolds) {
   EXPECT_EQ(names(tree),
             (Names{{"a", kOne.hex()}, {"b", kTwo.hex()}, {"d", kThree.hex()}}));
   EXPECT_TRUE(tree->self_attested);
+}
+
+// An import is the only copy of what a folder lacks, though the folder vouches for the rest.
+TEST_F(AttestedTest, AFolderStandsForWhatItHas) {
+  away(true);
+  ASSERT_TRUE(attest({entry("config.json", kOne), entry("model.bin", kTwo)}));
+  publish({entry("config.json", kOne), entry("more.json", kThree)});
+  origin_.change([&] { origin_.attested_by = kFolderItself; });
+  away(false);
+  const auto only_copies = [&] {
+    std::set<std::string> found;
+    store_->read([&](const ReadTxn& txn) {
+      visit_staying_blobs(txn, [&](std::uint64_t number, Bounds::Stay why) {
+        if (why == Bounds::Stay::only_copy) found.insert(store_->find_blob(txn, number)->id.hex());
+      });
+    });
+    return found;
+  };
+  EXPECT_TRUE(only_copies().contains(kTwo.hex()));
+  EXPECT_FALSE(ask());
+  ASSERT_NE(walk(snapshot_ + "/more.json")->node.value, 0u);
+  EXPECT_TRUE(only_copies().contains(kTwo.hex()));
+  EXPECT_EQ(catalog_->self_attested(1)[0].importer, kUser);
+  // Where it has all of it, it stands for all.
+  publish({entry("config.json", kOne), entry("more.json", kThree), entry("model.bin", kTwo),
+           entry("last.json", kOne)});
+  EXPECT_FALSE(ask());
+  EXPECT_TRUE(only_copies().empty());
+}
+
+// The Hub's page was asked for before the import, and comes after it.
+TEST_F(AttestedTest, APageThatIsLateIsNotMixedIn) {
+  publish({entry("config.json", kThree)});
+  ASSERT_TRUE(walk("models--acme--carried/refs/main"));
+  origin_.change([&] {
+    origin_.on_the_way = [&, first = true](const std::string& call) mutable {
+      if (call == "tree" && std::exchange(first, false)) {
+        EXPECT_TRUE(attest({entry("config.json", kOne), entry("mine.json", kTwo)}));
+      }
+    };
+  });
+  (void)walk(snapshot_ + "/config.json");
+  EXPECT_EQ(names(ask()), (Names{{"config.json", kThree.hex()}}));
+  EXPECT_FALSE(ask()->self_attested);
 }
 
 // As it is written in docs/STORE_FORMAT.md: never changed.

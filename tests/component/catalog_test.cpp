@@ -260,6 +260,61 @@ TEST_F(CatalogTest, NoExistIsTheComplementOfTheTree) {
   EXPECT_EQ(walk(base + "/added_tokens.json")->node, walk(base + "/added_tokens.json")->node);
 }
 
+// Whoever goes deeper and deeper below .no_exist has nothing remembered for it beyond a path's length.
+TEST_F(CatalogTest, APathThatIsAbsentHasAnEnd) {
+  auto at = walk("models--acme--tiny/.no_exist/" + kCommitA);
+  ASSERT_TRUE(at);
+  std::size_t bytes = 0;
+  for (int level = 0; level < 100; ++level) {
+    at = lookup(at->node, std::string(200, 'd'));
+    if (absent(at)) break;
+    bytes += 201;
+  }
+  EXPECT_TRUE(absent(at));
+  EXPECT_GT(bytes, 3'000u);
+  EXPECT_LE(bytes, 4'001u);
+}
+
+TEST_F(CatalogTest, AListingThatFailedIsBegunAgain) {
+  std::vector<TreeEntry> many;
+  for (int i = 0; i < 40; ++i) many.push_back(file(fmt::format("f{:02}", i)));
+  origin_.repos["acme/large"] = {.refs = {{"main", kCommitB}}, .trees = {{kCommitB, many}}};
+  origin_.page_size = 2;
+  const std::string snapshot = "models--acme--large/snapshots/" + kCommitB;
+  ASSERT_TRUE(walk(snapshot + "/f00"));
+  const int before = origin_.count("tree");
+  origin_.change([&] {
+    origin_.fault = [](const std::string& call) -> std::optional<Error> {
+      if (call != "tree") return {};
+      return Error{Code::unreachable, "down", {}};
+    };
+  });
+  for (int i = 30; i < 38; ++i) ASSERT_TRUE(walk(fmt::format("{}/f{:02}", snapshot, i)));
+  for (int i = 0; i < 200 && origin_.count("tree") == before; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_GT(origin_.count("tree"), before);
+  origin_.change([&] { origin_.fault = nullptr; });
+  for (int i = 20; i < 28; ++i) ASSERT_TRUE(walk(fmt::format("{}/f{:02}", snapshot, i)));
+  for (int i = 0; i < 400 && catalog_->usage().files < many.size(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(catalog_->usage().files, many.size());
+}
+
+// Trees are read for a blob's name one after the other; a commit that the Hub has no more ends that not.
+TEST_F(CatalogTest, ACommitThatIsGoneHidesNoBlob) {
+  const std::string gone(40, '0'), later(40, 'c');
+  origin_.repos["acme/tiny"].refs["gone"] = gone;
+  origin_.repos["acme/tiny"].refs["later"] = later;
+  origin_.repos["acme/tiny"].trees[later] = {file("new.bin", '7')};
+  for (const char* ref : {"main", "gone", "later"})
+    ASSERT_TRUE(walk(std::string("models--acme--tiny/refs/") + ref));
+  EXPECT_FALSE(absent(walk("models--acme--tiny/blobs/" + std::string(40, '7'))));
+  EXPECT_TRUE(absent(walk("models--acme--tiny/blobs/" + std::string(40, '8'))));
+  const int asked = origin_.total();
+  EXPECT_TRUE(absent(walk("models--acme--tiny/blobs/" + std::string(40, '9'))));
+  EXPECT_EQ(origin_.total(), asked);
+}
+
 TEST_F(CatalogTest, ALargeTreeAnswersOnePathAndListsAll) {
   origin_.page_size = 10;
   auto& tree = origin_.repos["acme/tiny"].trees[kCommitA];

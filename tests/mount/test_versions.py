@@ -119,9 +119,13 @@ def test_P2_nested_refs_and_those_that_the_hub_has_no_more(make):
     old, new = moved(world, mount, {"a": fresh_bytes(1000)})
     for ref in ("release/1", "gone"):
         words(mount, "pin", f"{old.id}@{old.commit}", "--ref", ref)
-    assert (mount.repo(old.id) / "refs/gone").read_text() == old.commit
-    world.hub.down()
-    assert (mount.repo(old.id) / "refs/gone").read_text() == old.commit
+    for _ in range(2):
+        for ref in ("gone", "release/1"):
+            assert (mount.repo(old.id) / "refs" / ref).read_text() == old.commit
+            assert mount.hffs("path", f"{old.id}@{ref}", "--state-dir", mount.state).out.strip().endswith(old.commit)
+        mount.umount()
+        world.hub.down()
+        mount.remount()
     assert main(mount, old) == new.commit
 
 

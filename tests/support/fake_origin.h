@@ -35,6 +35,7 @@ class FakeOrigin final : public Origin {
   };
   std::map<std::string, Repo> repos;  // by RepoId::text(); while something may be asked: change()
   std::size_t page_size = 1'000;
+  std::optional<std::uint32_t> attested_by;  // it is a folder that lists trees
   std::function<std::optional<Error>(const std::string& call)> fault;  // before an answer
   std::function<void(const std::string& call)> on_the_way;  // while an answer travels
 
@@ -77,7 +78,7 @@ class FakeOrigin final : public Origin {
     answer<TreePage>("tree", std::move(done), [this, repo, commit, cursor]() -> Result<TreePage> {
       const auto* tree = find_tree(repo, commit);
       if (tree == nullptr) return fail(Code::not_found, "no commit {}", commit.hex());
-      TreePage page;
+      TreePage page{.attested_by = attested_by};
       const std::size_t first = cursor.empty() ? 0 : std::stoul(cursor);
       const std::size_t last = std::min(tree->size(), first + page_size);
       page.entries.assign(tree->begin() + static_cast<long>(first),

@@ -10,6 +10,7 @@
 
 #include "fuse_convert.h"
 #include "hffs/record.h"
+#include "hffs/recorder.h"
 #include "overlay_rows.h"
 #include "overlay_tree.h"
 #include "parked.h"
@@ -18,6 +19,26 @@
 
 namespace hffs::fs {
 namespace {
+
+// Everybody's lookups are slow while there is a recording: one that nobody will end must not stay.
+TEST(Recorder, OneWhoseRootHasEndedIsForgotten) {
+  Recorder recorder;
+  const pid_t root = ::fork();
+  if (root == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  ASSERT_TRUE(recorder.begin(root));
+  EXPECT_EQ(recorder.find(::getpid()), 0u);
+  EXPECT_TRUE(recorder.active());
+  ::kill(root, SIGKILL);
+  ::waitpid(root, nullptr, 0);
+  for (int i = 0; i < 100 && recorder.active(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_EQ(recorder.find(::getpid()), 0u);
+  }
+  EXPECT_FALSE(recorder.active());
+}
 
 const std::string kHex(64, 'e');
 
