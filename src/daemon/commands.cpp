@@ -22,6 +22,9 @@ double seconds_of(std::chrono::milliseconds time) {
 
 void Commands::answer(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done) {
   const std::string command = request.at("command");
+  // Others see what is private through neither the mount nor this.
+  if (!parts_.config.allow_other && !is_owner(peer))
+    return done(fail(Code::denied, "the mount is another user's (it was mounted without --allow-other)"));
   if (command == "status") return done(status());
   if (command == "stop") return done(stop(peer));
   if (command == "path") return find_path(peer, request, std::move(done));

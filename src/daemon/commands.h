@@ -19,6 +19,7 @@
 #include "hffs/telemetry.h"
 #include "hffs/transfer.h"
 #include "import_jobs.h"
+#include "origin.h"
 #include "storage_commands.h"
 #include "verify_jobs.h"
 #include "version_commands.h"
@@ -48,7 +49,8 @@ class Commands {
                    .origin = parts_.origin,
                    .catalog = parts_.catalog,
                    .recorder = parts_.recorder,
-                   .clock = parts_.clock}),
+                   .clock = parts_.clock,
+                   .has_hub = has_hub(parts_.config)}),
         started_(parts_.clock.now()) {}
 
   void answer(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);

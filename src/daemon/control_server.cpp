@@ -107,9 +107,10 @@ void ControlServer::run() try {
     std::vector<pollfd> watched{{inbox_->wake.get(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
     std::vector<Client*> order;
     for (auto& [number, client] : clients_) {
-      // Who waits for an answer is not listened to, only watched for its end.
+      // Who waits for an answer, or does not take it, is not listened to, only watched for its end.
+      const bool talking = !client->asking && client->out.empty();
       const short events =
-          static_cast<short>((client->asking ? 0 : POLLIN) | (client->out.empty() ? 0 : POLLOUT));
+          static_cast<short>((talking ? POLLIN : 0) | (client->out.empty() ? 0 : POLLOUT));
       watched.push_back({client->socket.get(), events, 0});
       order.push_back(client.get());
     }
@@ -165,7 +166,10 @@ void ControlServer::accept_one() {
 }
 
 void ControlServer::serve(Client& client, short events) {
-  if ((events & POLLOUT) != 0) send(client);
+  if ((events & POLLOUT) != 0) {
+    send(client);
+    take_lines(client);
+  }
   if ((events & POLLIN) != 0) receive(client);
   if ((events & (POLLERR | POLLHUP | POLLNVAL)) != 0 && (events & POLLIN) == 0)
     client.finished = true;
@@ -185,7 +189,7 @@ void ControlServer::receive(Client& client) {
 }
 
 void ControlServer::take_lines(Client& client) {
-  while (!client.asking && !client.waiting && !client.closing) {
+  while (!client.asking && !client.waiting && !client.closing && client.out.empty()) {
     const std::size_t end = client.in.find('\n');
     if (std::min(end, client.in.size()) > kMostRequestBytes) {
       client.closing = true;

@@ -16,6 +16,12 @@ bool has_folder(const Config& config) {
   return false;
 }
 
+bool has_hub(const Config& config) {
+  for (const std::string& endpoint : config.endpoints)
+    if (!endpoint.starts_with(kFolder)) return true;
+  return false;
+}
+
 Result<std::unique_ptr<Origin>> open_origin(const Config& config, const Clock& clock,
                                             Metrics& metrics) {
   std::vector<std::unique_ptr<Origin>> folders;

@@ -16,5 +16,6 @@ Result<std::unique_ptr<Origin>> open_origin(const Config& config, const Clock& c
                                             Metrics& metrics);
 // Whether bytes can be had without the network.
 bool has_folder(const Config& config);
+bool has_hub(const Config& config);
 
 }  // namespace hffs

@@ -154,8 +154,11 @@ void VersionCommands::ref(const Peer& peer, const json& request, Done<json> done
   if (!*asks) return done(std::move(answer));
   parts_.origin.fetch_revision(
       name->repo, name->revision,
-      [answer = std::move(answer), done = std::move(done)](Result<RepoInfo> info) mutable {
+      [answer = std::move(answer), has_hub = parts_.has_hub,
+       done = std::move(done)](Result<RepoInfo> info) mutable {
         if (!info) return done(fail(info));
+        if (info->attested_by && has_hub)
+          return done(fail(Code::unreachable, "a folder has answered, and not the Hub"));
         if (info->commit) answer["hub"] = info->commit->hex();
         if (info->last_modified != WallTime{}) answer["hub_time"] = time_of(info->last_modified);
         done(std::move(answer));
@@ -268,16 +271,18 @@ Result<json> VersionCommands::recorded(const Peer& peer, const json& request) {
   if (found == told_.end() || found->second.root != peer.pid)
     return fail(Code::not_found, "there is no such recording");
   // `from` counts files, of all commits in a row.
-  std::size_t before = 0, room = kMostFiles;
+  std::size_t before = 0, room = kMostFiles, bytes = 0;
   json commits = json::array();
   for (const ReadCommit& commit : found->second.commits) {
     const std::size_t first = std::max<std::size_t>(*from, before) - before;
     before += commit.files.size();
     if (first >= commit.files.size() || room == 0) continue;
-    const std::size_t count = std::min(room, commit.files.size() - first);
     json files = json::array();
-    for (std::size_t i = first; i < first + count; ++i) files.push_back(to_json(commit.files[i]));
-    room -= count;
+    for (std::size_t i = first; i < commit.files.size() && room > 0; ++i, --room) {
+      files.push_back(to_json(commit.files[i]));
+      bytes += commit.files[i].path.size();
+      if (bytes >= kMostPathBytes) break;
+    }
     commits.push_back({{"repo", commit.repo.text()},
                        {"commit", commit.commit.hex()},
                        {"refs", commit.revisions},

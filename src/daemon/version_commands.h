@@ -27,6 +27,7 @@ class VersionCommands {
     std::shared_ptr<Catalog> catalog;
     Recorder& recorder;
     const Clock& clock;
+    bool has_hub = true;  // else what a folder says is all that there is to hear
   };
   explicit VersionCommands(const Parts& parts)
       : parts_(parts),

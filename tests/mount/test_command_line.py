@@ -6,9 +6,10 @@ import re
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
-from lab import ALICE, HFFS, ROOT, errno_of, eventually, hffs, is_mounted, later, mounts
+from lab import ALICE, BOB, HFFS, MIB, ROOT, errno_of, eventually, hffs, is_mounted, later, mounts
 from world import fresh_bytes
 
 
@@ -354,6 +355,48 @@ def test_control_socket_survives_strangers(make):
     for each in idle:
         each.close()
     assert not later(mount.status).join()[0]["offline"]
+
+
+def test_who_does_not_take_its_answers_is_asked_for_no_more(make):
+    """Answers that nobody takes would be kept until memory is full."""
+    mount = make.mount(make.world())
+    before, line = anonymous_bytes(mount.pid), b"{\"command\": \"status\"}\n"
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
+        client.connect(os.readlink(mount.point / ".hffs"))
+        sent = 0
+        try:
+            while sent < 30_000:
+                client.sendall(line * 100)
+                sent += 100
+        except TimeoutError:
+            pass
+        assert sent < 30_000, "all of it was taken, and answered"
+        assert mount.status()["pid"] == mount.pid
+        assert anonymous_bytes(mount.pid) - before < 16 * MIB
+        # Who listens again hears the rest.
+        client.settimeout(10)
+        answers = client.makefile()
+        for _ in range(min(sent, 200)):
+            assert json.loads(answers.readline())["pid"] == mount.pid
+
+
+def anonymous_bytes(pid):
+    [line] = [each for each in Path(f"/proc/{pid}/status").read_text().splitlines() if each.startswith("RssAnon:")]
+    return int(line.split()[1]) * 1024
+
+
+def test_a_mount_for_one_user_answers_that_user(make, root):
+    """What is private is seen by others through neither the mount nor its socket."""
+    world = make.world()
+    mount = make.mount(world)
+    world.add({"a.txt": b"a"}, id="acme/private")
+    os.listdir(mount.repo("acme/private"))
+    for user in (ALICE, BOB):
+        for words in (["status"], ["ls"], ["pins"], ["path", "acme/private"]):
+            done = mount.hffs(*words, "--state-dir", mount.state, user=user)
+            assert done.code == 4 and "another user's" in done.err and "acme" not in done.out, (words, done)
+    assert "acme/private" in mount.hffs("ls", "--state-dir", mount.state).out
 
 
 def test_nobody_but_the_owner_ends_a_daemon(make, root):
