@@ -195,6 +195,7 @@ TEST_F(TransferFaults, AfterAMinuteWrongBytesAreForgiven) {
   EXPECT_TRUE(fetch({0, 1}));
   for (int i = 0; i < 2; ++i) engine_->note_corrupt(1);  // counted anew
   EXPECT_TRUE(fetch({kBlockSize, 1}));
+  engine_->stop();  // while there is a clock
 }
 
 // Everything that can happen, at random, at once: each waiter hears exactly once, success means
