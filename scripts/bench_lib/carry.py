@@ -19,7 +19,7 @@ REPO, COMMIT = "acme/carried", "c" * 40
 def carry(stage):
     """`hffs import` of a cache of 2 GiB in 4 shards, until all of it is verified and durable: at least 0.8 of the speed
     of openssl dgst -sha256 on the same files where the file system shares their blocks (XFS, made for this in a
-    file), and of cp and sync where the bytes must be written again."""
+    file), and of cp and sync where the bytes must be written again. Then `hffs verify` of all that."""
     if not shutil.which("mkfs.xfs"):
         raise Skip("no mkfs.xfs: the package is xfsprogs")
     size = stage.size(2 * GIB, 64 * MIB) // SHARDS
@@ -33,6 +33,10 @@ def carry(stage):
                ours=lambda: cache.imported(stage), reference=cache.copied)
     yield Case("import, bytes copied", "speed", at_least(0.8), cold=True, beside="openssl dgst",
                ours=lambda: cache.imported(stage), reference=cache.hashed)
+    with stage.mount(None, None, None, "--offline") as mount:
+        cache.bring(stage, mount)
+        yield Case("verify", "speed", at_least(0.8), cold=True, beside="openssl dgst",
+                   ours=lambda: verified(mount), reference=cache.hashed)
 
 
 @contextlib.contextmanager
@@ -74,14 +78,17 @@ class Cache:
 
     def imported(self, stage):
         with stage.mount(None, None, None, "--offline") as mount:
-            machine.drop_caches()
-            begun = time.monotonic()
-            done = mount.hffs("import", self.folder, "--state-dir", mount.state, "--json", timeout=600)
-            seconds = time.monotonic() - begun
-            [commit] = json.loads(done.out)["commits"]
-            if commit["taken_files"] != SHARDS:
-                raise RuntimeError(f"not all was imported: {done}")
-            stage.wait_verified(mount, SHARDS)
+            return self.bring(stage, mount)
+
+    def bring(self, stage, mount):
+        machine.drop_caches()
+        begun = time.monotonic()
+        done = mount.hffs("import", self.folder, "--state-dir", mount.state, "--json", timeout=600)
+        seconds = time.monotonic() - begun
+        [commit] = json.loads(done.out)["commits"]
+        if commit["taken_files"] != SHARDS:
+            raise RuntimeError(f"not all was imported: {done}")
+        stage.wait_verified(mount, SHARDS)
         return {"seconds": seconds}
 
     def hashed(self):
@@ -92,6 +99,17 @@ class Cache:
             return timed(["sh", "-c", 'cp -a "$1" "$2" && sync -f "$2"', "sh", self.folder, self._copy])
         finally:
             shutil.rmtree(self._copy)
+
+
+def verified(mount):
+    machine.drop_caches()
+    begun = time.monotonic()
+    done = mount.hffs("verify", REPO, "--state-dir", mount.state, "--json", timeout=600)
+    seconds = time.monotonic() - begun
+    report = json.loads(done.out)
+    if report["files"] != SHARDS or report["findings"]:
+        raise RuntimeError(f"not all was verified: {done}")
+    return {"seconds": seconds}
 
 
 def timed(words):
