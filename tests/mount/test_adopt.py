@@ -409,6 +409,7 @@ def test_A4_what_a_user_put_in_the_place_is_never_touched(server):
     with journal.open("a") as file:
         file.write(json.dumps({**record, "step": "undoing"}) + "\n")
     assert "something else stands" in server.all("--dry-run")[str(folder)]["note"]
+    assert (folder / "mine").read_text() == "mine"
     other, _ = server.has[USERS[1]][0]
     gone = hub_of(server.homes, USERS[1]) / f"models--{other.id.replace('/', '--')}"
     gone.unlink()  # the link alone
