@@ -10,7 +10,6 @@ namespace {
 
 using nlohmann::json;
 
-// Many entries are counted, or the Hub lists a large tree.
 constexpr std::size_t kShortCommit = 12;
 
 std::uint64_t count(const json& of, const char* name) {

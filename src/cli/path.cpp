@@ -13,8 +13,6 @@
 namespace hffs::cli {
 namespace {
 
-// Behind the daemon's own limit for questions to the Hub.
-
 // Through the mount: this works where the daemon's socket cannot be reached, in a container for
 // one.
 Result<std::string> load_path(const std::string& mount_point, const RepoId& repo,
