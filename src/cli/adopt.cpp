@@ -65,7 +65,8 @@ Result<void> check_whole(const Flags& flags, const std::string& layout_name,
   json from = 0;
   while (!from.is_null()) {
     auto page = ask({.flags = flags},
-                    {{"command", "files"}, {"repo", *repo}, {"commit", commit}, {"from", from}});
+                    {{"command", "files"}, {"repo", *repo}, {"commit", commit}, {"from", from}},
+                    kLongAnswer);
     if (!page) return fail(page);
     if (page->at("self_attested").get<bool>())
       return fail(Code::refused,

@@ -12,8 +12,8 @@
 
 namespace hffs::cli {
 
-// A daemon that walks many repositories, or asks a slow Hub, is waited for.
-constexpr std::chrono::minutes kAnswer{2};
+// Of a daemon that walks many repositories, or has the Hub list a large tree.
+constexpr std::chrono::minutes kLongAnswer{2};
 // Between two looks at work that goes on.
 constexpr std::chrono::milliseconds kPause{100};
 
@@ -26,6 +26,6 @@ struct DaemonName {
 Result<std::string> find_socket(const DaemonName& where);
 // Code::unreachable, with what to do, if no daemon runs there.
 Result<nlohmann::json> ask(const DaemonName& where, const nlohmann::json& request,
-                           std::chrono::milliseconds limit = kAnswer);
+                           std::chrono::milliseconds limit = std::chrono::seconds(10));
 
 }  // namespace hffs::cli

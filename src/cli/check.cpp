@@ -69,7 +69,7 @@ void Check::tell(const json& repo, const std::string& what, Wrong wrong, std::st
 Result<void> Check::check_ref(const json& repo, const std::string& ref) {
   const json request{{"command", "ref"}, {"repo", repo.at("repo")}, {"revision", ref},
                      {"ask", !arguments_.offline}};
-  auto now = ask(arguments_.where, request);
+  auto now = ask(arguments_.where, request, kLongAnswer);
   const std::string name = "refs/" + ref;
   if (!now && (now.error().code == Code::not_found || info(now.error().code).retry_helps ||
                now.error().code == Code::offline)) {
@@ -93,7 +93,8 @@ Result<std::map<std::string, json>> Check::load_tree(const json& repo) {
   while (!from.is_null()) {
     auto page = ask(arguments_.where,
                     {{"command", "files"}, {"repo", repo.at("repo")}, {"commit", repo.at("commit")},
-                     {"ask", !arguments_.offline && from == 0}, {"from", from}});
+                     {"ask", !arguments_.offline && from == 0}, {"from", from}},
+                    kLongAnswer);
     if (!page) return fail(page);
     for (json& file : page->at("files")) tree.emplace(file.at("path").get<std::string>(), std::move(file));
     from = page->at("next");

@@ -11,9 +11,10 @@ namespace hffs::cli {
 namespace {
 
 using nlohmann::json;
+constexpr std::chrono::seconds kJobAnswer{30};
 
 Result<json> ask(Conversation& conversation, const json& request) {
-  auto answer = conversation.ask(request.dump(), kAnswer);
+  auto answer = conversation.ask(request.dump(), kJobAnswer);
   if (!answer) return fail(answer);
   return json::parse(*answer);
 }

@@ -31,7 +31,7 @@ Result<json> load_repos(const ListArguments& arguments) {
   }
   json repos = json::array(), from = 0;
   while (!from.is_null()) {
-    auto page = ask(arguments.where, {{"command", "ls"}, {"from", from}});
+    auto page = ask(arguments.where, {{"command", "ls"}, {"from", from}}, kLongAnswer);
     if (!page) return page;
     for (json& repo : page->at("repos"))
       if (wanted.empty() || repo.at("repo") == wanted) repos.push_back(std::move(repo));
@@ -67,7 +67,8 @@ Result<json> missing_of(const ListArguments& arguments, const json& repo, const 
   json from = 0;
   while (!from.is_null()) {
     auto page = ask(arguments.where,
-                    {{"command", "files"}, {"repo", repo}, {"commit", commit}, {"ask", true}, {"from", from}});
+                    {{"command", "files"}, {"repo", repo}, {"commit", commit}, {"ask", true}, {"from", from}},
+                    kLongAnswer);
     if (!page) return page;
     for (const json& file : page->at("files")) {
       if (!seen.insert(file.at("hash").get<std::string>()).second) continue;
@@ -91,7 +92,8 @@ Result<json> find_outdated(const ListArguments& arguments, const json& repos) {
       progress.show(fmt::format("asking the Hub: ref {} of {}", ++asked, all), 0, 0, 0, 0);
       const json& name = ref.at("revision");
       auto now = ask(arguments.where,
-                     {{"command", "ref"}, {"repo", repo.at("repo")}, {"revision", name}, {"ask", true}});
+                     {{"command", "ref"}, {"repo", repo.at("repo")}, {"revision", name}, {"ask", true}},
+                     kLongAnswer);
       if (!now && now.error().code != Code::not_found) return now;
       const bool frozen = now && !now->at("frozen").is_null();
       const json& here = frozen ? now->at("frozen") : ref.at("commit");

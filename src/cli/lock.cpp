@@ -48,7 +48,8 @@ Result<json> load_recorded(const DaemonName& where, const json& recording) {
   std::map<std::pair<std::string, std::string>, json> repos;
   json from = 0;
   while (!from.is_null()) {
-    auto page = ask(where, {{"command", "recorded"}, {"recording", recording}, {"from", from}});
+    auto page = ask(where, {{"command", "recorded"}, {"recording", recording}, {"from", from}},
+                    kLongAnswer);
     if (!page) return page;
     for (const json& commit : page->at("commits")) {
       json& repo = repos[{commit.at("repo").get<std::string>(), commit.at("commit").get<std::string>()}];

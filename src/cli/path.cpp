@@ -13,6 +13,9 @@
 namespace hffs::cli {
 namespace {
 
+// Behind the daemon's own limit for questions to the Hub.
+constexpr std::chrono::seconds kHubsAnswer{30};
+
 // Through the mount: this works where the daemon's socket cannot be reached, in a container for
 // one.
 Result<std::string> load_path(const std::string& mount_point, const RepoId& repo,
@@ -46,7 +49,7 @@ Result<std::string> load_path(const std::string& mount_point, const RepoId& repo
 
 Result<std::string> ask_path(const Flags& flags, const RepoId& repo, const std::string& revision) {
   const nlohmann::json request{{"command", "path"}, {"repo", repo.text()}, {"revision", revision}};
-  auto answer = ask({.flags = flags}, request);
+  auto answer = ask({.flags = flags}, request, kHubsAnswer);
   if (!answer) return fail(answer);
   return answer->at("path").get<std::string>();
 }
