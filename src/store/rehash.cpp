@@ -13,14 +13,13 @@
 
 #include "hffs/bytes.h"
 #include "hffs/content_hash.h"
+#include "read_ahead.h"
 
 namespace hffs {
 namespace {
 
 // Stays in a processor's own cache between the copy and the hash.
 constexpr std::uint64_t kPiece = std::uint64_t{256} << 10;
-// Asked for ahead of the hash, so that disk and processor work at the same time.
-constexpr std::uint64_t kAhead = std::uint64_t{8} << 20;
 constexpr std::uint64_t kWindow = std::uint64_t{1} << 30;  // of address space
 constexpr int kNice = 15;
 
@@ -71,7 +70,8 @@ Result<std::string> rehash(Disk& disk, const std::string& path, BlobId::Kind kin
   if (!hash) return fail(hash);
   const CachedBlocks cached(file->get(), size);
   std::vector<std::byte> buffer(std::min(kPiece, size));
-  std::uint64_t at = 0, asked = 0, dropped = 0;
+  ReadAhead ahead(size);
+  std::uint64_t at = 0, dropped = 0;
   const auto feed = [&](std::span<std::byte> part) -> Result<void> {
     if (stop.stop_requested()) return fail(Code::cancelled, "stopped");
     auto count = disk.pread_some(file->get(), part, at);
@@ -81,20 +81,17 @@ Result<std::string> rehash(Disk& disk, const std::string& path, BlobId::Kind kin
   };
   Result<void> read;
   while (at < size) {
-    if (asked < size && asked < at + kAhead / 2) {
-      ::posix_fadvise(file->get(), static_cast<off_t>(asked), kAhead, POSIX_FADV_WILLNEED);
-      asked += kAhead;
-    }
+    ahead.reach(file->get(), at);
     const auto part = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), size - at));
     if (read = feed(part); !read) break;
     at += part.size();
     tell(part.size());
-    if (at - dropped < kAhead) continue;
+    if (at - dropped < ReadAhead::kAhead) continue;
     drop_pages(file->get(), cached, dropped, at);
     dropped = at / kBlockSize * kBlockSize;
   }
   // What was asked for and not read, and the pages that were just being read.
-  drop_pages(file->get(), cached, 0, std::min(size, std::max(at, asked)));
+  drop_pages(file->get(), cached, 0, std::min(size, std::max(at, ahead.asked())));
   if (!read) return fail(std::move(read.error()).during(path));
   return hash->finish();
 }

@@ -289,6 +289,7 @@ Result<void> Verifier::begin_import(Import& import) {
   if (!hash) return fail(hash);
   import.file = std::move(*file);
   import.hashing = Hashing{std::move(*hash), 0, 0};
+  import.ahead.emplace(import.info->size);
   return {};
 }
 
@@ -298,6 +299,7 @@ void Verifier::advance_import(std::unique_ptr<Import> import) {
   if (import->info->verified) return import->done(parts_.disk.remove(import->path));
   const auto have = [](std::uint64_t) { return true; };
   const auto read = [&](std::uint64_t at, std::span<std::byte> into) {
+    import->ahead->reach(import->file.get(), at);
     return parts_.disk.pread_some(import->file.get(), into, at);
   };
   auto hashed = hash_on(*import->hashing, import->info->size, have, read);

@@ -22,6 +22,7 @@
 
 #include "blob_file.h"
 #include "evictor.h"
+#include "read_ahead.h"
 #include "settler.h"
 
 namespace hffs {
@@ -60,6 +61,7 @@ class Verifier {
     UniqueFd file;
     std::optional<BlobInfo> info;
     std::optional<Hashing> hashing;
+    std::optional<ReadAhead> ahead;
   };
   struct Job {
     std::shared_ptr<BlobFile> blob;
