@@ -23,8 +23,8 @@ MAY_INCLUDE = {
     "catalog": {"catalog", "trees", "pins", "frozen_refs", "versions", "hub", "store", "access"},
     "carry": {"carry", "trees", "content_hash", "store", "folder", "layout", "naming"},
     "prefetch": {"prefetch", "hub", "store", "transfer", "catalog"},
-    "fs": {"filesystem", "recorder", "versions", "store", "access", "transfer", "catalog", "prefetch", "keeper"},
-    "keeper": {"keeper"},
+    "fs": {"filesystem", "recorder", "versions", "store", "access", "transfer", "catalog", "prefetch", "keeper", "handover"},
+    "keeper": {"keeper", "handover"},
     "daemon": {"daemon", "hub", "store", "bounds", "scrub", "access", "transfer", "catalog", "pins", "frozen_refs",
                "versions", "prefetch", "filesystem", "recorder", "keeper", "carry", "trees", "folder_origin"},
     "adopt": {"adopt"},
@@ -45,7 +45,7 @@ HEADER_OWNER = {"hub": "hub", "store": "store", "blob": "store", "bounds": "stor
                 "content_hash": "store", "folder": "folder", "folder_origin": "folder", "layout": "folder", "naming": "folder",
                 "access": "access", "transfer": "transfer",
                 "catalog": "catalog", "trees": "catalog", "pins": "catalog", "frozen_refs": "catalog", "versions": "catalog",
-                "carry": "carry", "prefetch": "prefetch", "filesystem": "fs", "recorder": "fs", "keeper": "keeper",
+                "carry": "carry", "prefetch": "prefetch", "filesystem": "fs", "recorder": "fs", "keeper": "keeper", "handover": "keeper",
                 "adopt": "adopt", "daemon": "daemon"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.M)
 

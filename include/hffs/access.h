@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 
 #include "hffs/error.h"
@@ -23,6 +24,9 @@ struct Caller {
   uid_t uid = 0;
   gid_t gid = 0;
   pid_t pid = 0;
+  // The kernel's number of the request, which is the same when it is asked again; 0: not a request of the
+  // kernel's.
+  std::uint64_t request = 0;
 };
 
 // The caller may see the repository.

@@ -18,6 +18,7 @@
 #include "hffs/bounds.h"
 #include "hffs/error.h"
 #include "hffs/hub.h"
+#include "hffs/keeper.h"
 #include "hffs/posix.h"
 #include "hffs/prefetch.h"
 #include "hffs/telemetry.h"
@@ -56,6 +57,7 @@ struct Flags {
   std::optional<bool> allow_other, offline, offline_partial;
   std::optional<double> ref_ttl, read_deadline;  // seconds
   bool foreground = false;
+  std::optional<std::string> worker_of;  // this process is a keeper's worker: the mount point
 };
 using Environment = std::function<std::optional<std::string>(std::string_view name)>;
 Environment process_environment();
@@ -66,10 +68,14 @@ Result<Config> load_config(const Flags& flags, const Environment& environment);
 // The part of it that is enough to find a daemon by its state directory.
 Result<std::string> load_state_dir(const Flags& flags, const Environment& environment);
 
+// From here on this process can write to its state directory and its log alone, start no program, and has no capability but,
+// where root runs it, for reading. Before any other thread is there. What of that this kernel lacks: "" if nothing.
+Result<std::string> confine(const Config& config);
+
 class Daemon {
  public:
-  // Blocks SIGTERM, SIGINT and SIGHUP in this thread and all that it starts.
-  static Result<std::unique_ptr<Daemon>> start(Config config);
+  // Blocks SIGTERM, SIGINT and SIGHUP in this thread and all that it starts. `keeper` outlives it.
+  static Result<std::unique_ptr<Daemon>> start(Config config, Keeper& keeper);
   virtual ~Daemon() = default;
   // Serves until the file system is unmounted or `hffs umount`, SIGTERM or SIGINT asks for the end.
   virtual Result<void> run() = 0;

@@ -64,8 +64,8 @@ class FileSystem {
  public:
   static Result<std::unique_ptr<FileSystem>> open(FileSystemOptions options, Catalog& catalog,
                                                   Store& store, TransferEngine& transfer,
-                                                  Prefetcher& prefetcher, Disk& disk,
-                                                  const Clock& clock, Metrics& metrics);
+                                                  Prefetcher& prefetcher, Handover& handover,
+                                                  Disk& disk, const Clock& clock, Metrics& metrics);
   virtual ~FileSystem() = default;
 
   virtual void lookup(const Caller& caller, NodeId parent, std::string_view name,
@@ -84,6 +84,8 @@ class FileSystem {
   // Until what was written to the node, and its name, are durable.
   virtual Result<void> sync(NodeId node) = 0;
   virtual void release(NodeId node, std::uint64_t handle, int flags) = 0;
+  // The node was opened so often in an earlier process, and is open.
+  virtual void reopen(NodeId node, std::uint32_t count) = 0;
 
   // Changes, each in the caller's own overlay.
   virtual Result<Entry> make_directory(const Caller& caller, NodeId parent, std::string_view name,
@@ -101,9 +103,9 @@ class FileSystem {
   virtual struct statvfs space() = 0;
 };
 
-// Serves a FileSystem on a connected /dev/fuse descriptor (from Keeper::mount).
+// Serves a FileSystem on the connected /dev/fuse descriptor (from Keeper::mount).
 struct FuseOptions {
-  unsigned threads = 8;  // they never wait for the network, so few are enough
+  unsigned threads = 8;  // they never wait for the network, so few are enough; at most Handover::kDesks
   // What newer kernels offer beyond Linux 5.15 (passthrough) stays unused, as it would on one.
   bool old_kernel = false;
   bool debug = false;
@@ -115,10 +117,13 @@ struct ReadMode {
 };
 class FuseServer {
  public:
-  // Starts the threads; the mount answers once this has returned. `keeper` registers backing files.
+  // Whether this worker would negotiate the session that the handover has, if it has one: unsupported.
+  static Result<void> check_session(FuseOptions options, Keeper& keeper, Handover& handover);
+  // Starts the threads; the mount answers once this has returned. `keeper` registers backing files. What
+  // a worker before this one left in the handover is gone on with. unsupported: see check_session().
   static Result<std::unique_ptr<FuseServer>> start(FuseOptions options, FileSystem& files,
                                                    Keeper& keeper, UniqueFd device,
-                                                   Metrics& metrics);
+                                                   Handover& handover, Metrics& metrics);
   // Ends the session and joins the threads. The mount must be gone or detached by then.
   virtual ~FuseServer() = default;
   // Blocks until the file system is unmounted (or the session broke: the error).

@@ -85,7 +85,7 @@ def memory(stage):
 def watched(stage, world, repo, path, **words):
     """A cold read, and the most anonymous memory that the daemon had."""
     stage.fresh(repo)
-    with stage.mount(world) as mount, PeakMemory(mount.pid) as memory:
+    with stage.mount(world) as mount, PeakMemory(mount.worker) as memory:
         figures = stage.read("seq", mount.file(repo, path), **words)
         stage.wait_durable(mount)
         figures["memory"] = memory.peak
@@ -113,9 +113,9 @@ def per_gib_of(figures, per_gib):
 def spent(stage, world, repo, per_gib):
     stage.fresh(repo)
     with stage.mount(world) as mount:
-        before = machine.cpu_seconds(mount.pid)
+        before = machine.cpu_seconds(mount.worker)
         figures = stage.read("seq", mount.file(repo, "model.safetensors"))
         stage.wait_verified(mount)
         with contextlib.suppress(FileNotFoundError):
-            figures["cpu"] = (machine.cpu_seconds(mount.pid) - before) * per_gib
+            figures["cpu"] = (machine.cpu_seconds(mount.worker) - before) * per_gib
     return figures

@@ -34,14 +34,14 @@ def index(stage):
             machine.drop_caches()
             began = time.monotonic()
             mount.remount()
-            return {"seconds": time.monotonic() - began, "memory": machine.anonymous_memory(mount.pid)}
+            return {"seconds": time.monotonic() - began, "memory": machine.anonymous_memory(mount.worker)}
         yield Case(f"mounting, {about}", "value", at_most(1, "s"), cold=True, ours=mount_again)
         yield Case(f"listing {many:,} files", "value", at_most(1, "s"), cold=True,
                    ours=lambda: mount_again() | list_large(stage, mount, large))
         yield Case("looking up known paths", "value", at_most(100, "µs"), of="median", scale=1e6, cold=True,
                    ours=lambda: look_up(stage, mount, repos))
         yield Case("anonymous memory", "value", at_most(256, "MiB"), of="memory", scale=1 / MIB, cold=True,
-                   ours=lambda: {"memory": machine.anonymous_memory(mount.pid)})
+                   ours=lambda: {"memory": machine.anonymous_memory(mount.worker)})
 
 
 def look_up(stage, mount, repos):

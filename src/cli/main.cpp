@@ -157,6 +157,8 @@ void add_mount(CLI::App& app, Words& words) {
   mount->add_flag("--offline-partial", words.offline_partial,
                   "Offline, open files that are not wholly here, too");
   mount->add_flag("--foreground,-f", flags.foreground, "Stay in the foreground");
+  // Of a keeper to its worker; an empty group is shown nowhere.
+  mount->add_option("--worker-of", flags.worker_of)->group("");
   mount->add_option("--log-level", flags.log_level, "debug, info, warn or error [info]")
       ->type_name("LEVEL");
   mount

@@ -2,11 +2,16 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "background.h"
 #include "commands.h"
+#include "hffs/keeper.h"
 
 namespace hffs::cli {
 namespace {
@@ -27,43 +32,91 @@ Result<std::string> prepare_log(const Config& config) {
   return path;
 }
 
-Result<void> serve(Config config, const std::string& log_file, Parent* parent) {
-  const std::string mount_point = config.mount_point;
+// The program and what it was told, as they are for the worker; with the mount point as it is found before anything is
+// mounted there.
+Result<std::vector<std::string>> own_words(const std::string& mount_point) {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return fail(Code::io, "finding this program: {}", error.message());
+  std::ifstream file("/proc/self/cmdline");
+  std::vector<std::string> words{program.string()};
+  std::string word;
+  std::getline(file, word, '\0');
+  while (std::getline(file, word, '\0')) words.push_back(word);
+  const auto command = std::ranges::find(words, "mount");
+  if (command == words.end()) return fail(Code::bug, "this is not `hffs mount`");
+  words.insert(command + 1, {"--worker-of", mount_point});
+  return words;
+}
+
+Result<void> keep(const Config& config, const std::string& log_file, UniqueFd directory,
+                  Parent* parent) {
   start_log(config.log_level, log_file);
-  auto daemon = Daemon::start(std::move(config));
-  if (!daemon) {
-    // On a terminal main() says it; twice would be once too often.
-    if (!log_file.empty())
-      log(Level::error, "daemon", "not started: {}", daemon.error().message);
-    return fail(daemon);
-  }
-  if (parent != nullptr)
-    parent->tell({});
-  else
-    fmt::print(stderr, "hffs: mounted at {}\n", mount_point);
+  std::error_code error;
+  const auto mount_point = std::filesystem::weakly_canonical(config.mount_point, error);
+  auto words = own_words(error ? config.mount_point : mount_point.string());
+  if (!words) return fail(words);
+  auto store = make_store_directory(config.state_dir);
+  if (!store) return fail(store);
+  return run_keeper({.mount = {.mount_point = config.mount_point,
+                               .allow_other = config.allow_other,
+                               .blobs = *store + "/blobs"},
+                     .worker = std::move(*words),
+                     .directory = std::move(directory),
+                     .ready = [&] {
+                       if (parent != nullptr)
+                         parent->tell({});
+                       else
+                         fmt::print(stderr, "hffs: mounted at {}\n", config.mount_point);
+                     }});
+}
+
+Result<void> serve(const Flags& flags, Keeper& keeper) {
+  auto config = load_config(flags, process_environment());
+  if (!config) return fail(config);
+  const auto log_file = prepare_log(*config);
+  if (!log_file) return fail(Error(log_file.error()));
+  config->log_file = *log_file;
+  const auto lacks = confine(*config);
+  if (!lacks) return fail(std::move(Error(lacks.error())).during("confining the daemon"));
+  start_log(config->log_level, *log_file);
+  if (!lacks->empty()) log(Level::warn, "daemon", "this kernel does not confine the daemon by {}", *lacks);
+  (void)!::chdir("/");
+  auto daemon = Daemon::start(std::move(*config), keeper);
+  if (!daemon) return fail(daemon);
+  keeper.tell_ready();
   auto ended = (*daemon)->run();
-  if (!ended) log(Level::error, "daemon", "ended: {}", ended.error().message);
   daemon->reset();
   log(Level::info, "daemon", "ended");
   return ended;
 }
 
+// The keeper says what went wrong.
+[[noreturn]] void serve(const Flags& flags) {
+  const auto keeper = connect_keeper(UniqueFd(kWorkerSocket));
+  const auto ended = serve(flags, *keeper);
+  if (!ended) keeper->tell_failed(ended.error());
+  std::exit(ended ? 0 : info(ended.error().code).exit_code);
+}
+
 }  // namespace
 
 Result<void> mount(const Flags& flags) {
+  if (flags.worker_of) serve(flags);
   auto config = load_config(flags, process_environment());
   if (!config) return fail(config);
   const auto log_file = prepare_log(*config);
   if (!log_file) return fail(Error(log_file.error()));
-  if (config->foreground) return serve(std::move(*config), *log_file, nullptr);
 
+  UniqueFd directory(::open(".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (config->foreground) return keep(*config, *log_file, std::move(directory), nullptr);
   auto forked = go_background();
   if (!forked) return fail(forked);
   if (!forked->parent) return std::move(forked->outcome);
-  auto served = serve(std::move(*config), *log_file, &*forked->parent);
+  auto kept = keep(*config, *log_file, std::move(directory), &*forked->parent);
   // Nobody hears this any more if the daemon was ready once.
-  if (!served) forked->parent->tell(served);
-  return served;
+  if (!kept) forked->parent->tell(kept);
+  return kept;
 }
 
 }  // namespace hffs::cli

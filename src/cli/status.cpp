@@ -38,6 +38,8 @@ void print_status(const json& status) {
   row("mounted at", status.at("mount_point").get<std::string>());
   row("version", fmt::format("{}, process {}, up for {}", status.at("version").get<std::string>(),
                              count(status, "pid"), duration_text(count(status, "uptime_seconds"))));
+  if (const auto restarts = count(status.at("worker"), "restarts"); restarts != 0)
+    row("restarts", fmt::format("{} of the worker since it was mounted; the log says why", restarts));
   row("state", status.at("state_dir").get<std::string>());
   for (const json& endpoint : status.at("endpoints")) {
     const std::string error = endpoint.at("last_error");

@@ -86,7 +86,8 @@ nlohmann::json Commands::status() const {
   }
   return {
       {"version", HFFS_VERSION},
-      {"pid", ::getpid()},
+      {"pid", ::getppid()},
+      {"worker", {{"pid", ::getpid()}, {"restarts", parts_.workers - 1}}},
       {"uptime_seconds", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()},
       {"mount_point", config.mount_point},
       {"state_dir", config.state_dir},

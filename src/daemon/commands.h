@@ -40,6 +40,7 @@ class Commands {
     ImportJobs& imports;
     VerifyJobs& verifications;
     Recorder& recorder;
+    std::uint64_t workers = 1;  // that have served this mount, this one included
     std::function<void(const Peer&)> stop;  // ends the daemon, later
   };
   explicit Commands(Parts parts)

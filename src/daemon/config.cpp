@@ -155,7 +155,11 @@ Result<Secret> Settings::token() const {
   if (auto value = variable("HF_TOKEN")) return to_token(std::move(*value), "HF_TOKEN");
   if (const auto path = variable("HF_TOKEN_PATH")) return load_token(absolute(*path), false);
   if (file_.token_file) return load_token(absolute(*file_.token_file), true);
-  if (const auto home = variable("HF_HOME")) return load_token(absolute(*home) + "/token", false);
+  if (const auto home = variable("HF_HOME")) {
+    // A worker that looked into its own mount would wait for itself.
+    if (flags_.worker_of && (absolute(*home) + "/").starts_with(*flags_.worker_of + "/")) return Secret();
+    return load_token(absolute(*home) + "/token", false);
+  }
   if (const auto cache = user_directory("XDG_CACHE_HOME", ".cache"))
     return load_token(*cache + "/huggingface/token", false);
   return Secret();
@@ -226,10 +230,12 @@ Result<std::chrono::milliseconds> choose_seconds(
 }
 
 // The daemon would wait for itself.
-Result<void> check_apart(const Config& config) {
+Result<void> check_apart(const Config& config, bool is_worker) {
   if (config.mount_point.empty()) return {};  // a command that mounts nothing
   std::error_code error;
-  const auto mount = std::filesystem::weakly_canonical(config.mount_point, error);
+  // A worker has it as it is, and must not look: nobody serves it yet.
+  const std::filesystem::path given = config.mount_point;
+  const auto mount = is_worker ? given : std::filesystem::weakly_canonical(given, error);
   if (error) return {};
   for (const std::string& endpoint : config.endpoints) {
     // By the name alone: a folder's server may hang.
@@ -292,7 +298,7 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   auto min_free = choose_size("--min-free", flags.min_free, file.min_free);
   if (!min_free) return fail(min_free);
   config.limits = {.max_size = max_size->value_or(0), .min_free = *min_free};
-  config.mount_point = settings.absolute(flags.mount_point);
+  config.mount_point = flags.worker_of ? *flags.worker_of : settings.absolute(flags.mount_point);
   config.state_dir = std::move(*state_dir);
   config.endpoints = std::move(*endpoints);
   config.token = std::move(*token);
@@ -311,7 +317,7 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.read_deadline = *read_deadline;
   config.old_kernel = file.old_kernel.value_or(false);
   config.sync_interval = file.sync_interval.value_or(config.sync_interval);
-  if (auto apart = check_apart(config); !apart) return fail(apart);
+  if (auto apart = check_apart(config, flags.worker_of.has_value()); !apart) return fail(apart);
   return config;
 }
 

@@ -8,11 +8,9 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
 #include <thread>
 
 #include "commands.h"
@@ -30,6 +28,7 @@
 #include "hffs/transfer.h"
 #include "import_jobs.h"
 #include "origin.h"
+#include "sandbox.h"
 #include "verify_jobs.h"
 
 namespace hffs {
@@ -53,9 +52,16 @@ void raise_descriptor_limit() {
     log(Level::warn, "daemon", "{}", system_error(errno, "raising the limit of open files").message);
 }
 
+Handover::Index index_of(const Config& config) {
+  struct stat found {};
+  const std::string path = fmt::format("{}/{}/index/data.mdb", config.state_dir, kStoreDirectory);
+  if (::stat(path.c_str(), &found) != 0) return {};
+  return {.device = found.st_dev, .inode = found.st_ino};
+}
+
 class RunningDaemon final : public Daemon {
  public:
-  explicit RunningDaemon(Config config) : config_(std::move(config)) {}
+  RunningDaemon(Config config, Keeper& keeper) : config_(std::move(config)), keeper_(keeper) {}
   ~RunningDaemon() override;
 
   Result<void> start();
@@ -63,13 +69,18 @@ class RunningDaemon final : public Daemon {
 
  private:
   Result<void> watch_signals();
+  Result<void> take_over();
+  Result<void> check_index() const;
   Result<void> open_parts();
   Result<void> mount();
   Result<void> listen();
   void heard(const BlobInfo& blob);
   void end_session();
+  FuseOptions fuse_options() const { return {.old_kernel = config_.old_kernel}; }
 
   const Config config_;
+  Keeper& keeper_;
+  std::unique_ptr<Handover> handover_;
   Metrics metrics_;
   Recorder recorder_;
   UniqueFd signals_, stop_asked_, session_ended_;
@@ -85,12 +96,11 @@ class RunningDaemon final : public Daemon {
   std::shared_ptr<Catalog> catalog_;
   std::unique_ptr<Prefetcher> prefetcher_;
   std::unique_ptr<FileSystem> files_;
-  std::unique_ptr<Keeper> keeper_;
   std::unique_ptr<FuseServer> server_;
   std::unique_ptr<ImportJobs> imports_;
   std::shared_ptr<VerifyJobs> verifications_;
   std::unique_ptr<Commands> commands_;
-  unsigned mount_minor_ = 0;
+  bool started_ = false;
   std::thread session_;
   Result<void> session_result_;
 };
@@ -113,6 +123,29 @@ Result<void> RunningDaemon::watch_signals() {
   return {};
 }
 
+// Whoever serves goes on to until we are known to be able to.
+Result<void> RunningDaemon::take_over() {
+  auto handover = keeper_.handover();
+  if (!handover) return fail(handover);
+  handover_ = std::move(*handover);
+  if (auto fits = FuseServer::check_session(fuse_options(), keeper_, *handover_); !fits) return fits;
+  if (auto same = check_index(); !same) return same;
+  auto origin = open_origin(config_, system_clock(), metrics_);
+  if (!origin) return fail(origin);
+  origin_ = std::move(*origin);
+  if (auto alone = keeper_.take_turn(); !alone) return alone;
+  handover_->take_over();
+  return {};
+}
+
+// Node ids are made of its rows, and the kernel keeps them.
+Result<void> RunningDaemon::check_index() const {
+  if (!handover_->session() || handover_->index() == index_of(config_)) return {};
+  return fail(Code::unsupported,
+              "what is mounted is of another index than that of {}; unmount, and mount again",
+              config_.state_dir);
+}
+
 Result<void> RunningDaemon::open_parts() {
   const Clock& clock = system_clock();
   auto store = Store::open({.state_dir = config_.state_dir,
@@ -123,10 +156,14 @@ Result<void> RunningDaemon::open_parts() {
   if (!store) return fail(store);
   store_ = std::move(*store);
   store_->on_incarnation([this](const BlobInfo& blob) { heard(blob); });
+  if (auto same = check_index(); !same) {
+    // It was begun anew: nobody may go on with what he has open.
+    (void)keeper_.unmount();
+    keeper_.abort();
+    return same;
+  }
+  handover_->keep_index(index_of(config_));
 
-  auto origin = open_origin(config_, clock, metrics_);
-  if (!origin) return fail(origin);
-  origin_ = std::move(*origin);
   access_ = allow_everybody();
   transfer_ = TransferEngine::create({.read_deadline = config_.read_deadline}, *origin_, *store_,
                                      clock, metrics_);
@@ -143,8 +180,6 @@ Result<void> RunningDaemon::open_parts() {
     // st_blocks of a verified blob is believed for good.
     if (*server != nullptr) (*server)->forget_attributes(NodeId::of_blob(number, incarnation));
   });
-  // The limits may be lower than they were.
-  store_->bounds().evict({}, [](const auto&) {});
   const bool offline = config_.offline && !has_folder(config_);
   // Offline every guess would be refused.
   prefetcher_ = Prefetcher::create(
@@ -155,28 +190,23 @@ Result<void> RunningDaemon::open_parts() {
                         .offline_partial = config_.offline_partial,
                         .strict = config_.strict,
                         .recorder = &recorder_},
-                       *catalog_, *store_, *transfer_, *prefetcher_, system_disk(), clock, metrics_);
+                       *catalog_, *store_, *transfer_, *prefetcher_, *handover_, system_disk(), clock,
+                       metrics_);
   if (!files) return fail(files);
   files_ = std::move(*files);
   return {};
 }
 
 Result<void> RunningDaemon::mount() {
-  keeper_ = in_process_keeper();
-  auto device = keeper_->mount({.mount_point = config_.mount_point,
-                                .allow_other = config_.allow_other,
-                                .blobs = store_->blob_directory()});
+  auto device = keeper_.mount();
   if (!device) return fail(device);
-  auto server = FuseServer::start({.old_kernel = config_.old_kernel}, *files_, *keeper_,
-                                  std::move(*device), metrics_);
+  auto server = FuseServer::start(fuse_options(), *files_, keeper_, std::move(*device), *handover_,
+                                  metrics_);
   if (!server) return fail(server);
   server_ = std::move(*server);
   *served_by_.lock() = server_.get();
-  struct stat root{};
-  if (::stat(config_.mount_point.c_str(), &root) != 0)
-    return fail(
-        system_error(errno, fmt::format("the new mount {} does not answer", config_.mount_point)));
-  mount_minor_ = ::minor(root.st_dev);
+  // The limits may be lower than they were. Not before what is open is known.
+  store_->bounds().evict({}, [](const auto&) {});
   return {};
 }
 
@@ -195,6 +225,7 @@ Result<void> RunningDaemon::listen() {
       .imports = *imports_,
       .verifications = *verifications_,
       .recorder = recorder_,
+      .workers = handover_->generation(),
       .stop =
           [this](const Peer& peer) {
             log(Level::info, "daemon", "asked to end by uid={} pid={}", peer.uid, peer.pid);
@@ -214,9 +245,11 @@ Result<void> RunningDaemon::listen() {
 
 Result<void> RunningDaemon::start() {
   if (auto watched = watch_signals(); !watched) return fail(watched);
+  if (auto taken = take_over(); !taken) return fail(taken);
   if (auto opened = open_parts(); !opened) return fail(opened);
   if (auto mounted = mount(); !mounted) return fail(mounted);
   if (auto listening = listen(); !listening) return fail(listening);
+  started_ = true;
   std::string endpoints;
   for (const auto& endpoint : config_.endpoints) endpoints += " " + endpoint;
   log(Level::info, "daemon", "mounted version={} mount_point={} state_dir={} endpoints={}{}",
@@ -264,8 +297,9 @@ Result<void> RunningDaemon::run() {
 
 // The mount point goes first. Open files keep the session; then their readers get errors.
 void RunningDaemon::end_session() {
-  if (keeper_)
-    if (auto gone = keeper_->unmount(); !gone)
+  // Where this worker cannot serve another one goes on.
+  if (started_)
+    if (auto gone = keeper_.unmount(); !gone)
       log(Level::error, "daemon", "{}", gone.error().message);
   const auto over = [this] {
     pollfd ended{session_ended_.get(), POLLIN, 0};
@@ -274,8 +308,7 @@ void RunningDaemon::end_session() {
   if (session_.joinable() && over()) session_.join();
   if (session_.joinable()) {
     log(Level::warn, "daemon", "files are still open; their readers get errors now");
-    std::ofstream abort(fmt::format("/sys/fs/fuse/connections/{}/abort", mount_minor_));
-    abort << "1" << std::flush;
+    keeper_.abort();
     if (over()) session_.join();
   }
   *served_by_.lock() = nullptr;
@@ -290,7 +323,6 @@ RunningDaemon::~RunningDaemon() {
   end_session();
   verifications_.reset();
   imports_.reset();
-  keeper_.reset();
   files_.reset();
   *engine_.lock() = nullptr;
   // What the store still has queued is completed, and completions go on to ask the origin and the
@@ -319,8 +351,16 @@ std::string control_socket(const std::string& state_dir) {
   return fmt::format("{}/{}/{}", state_dir, kStoreDirectory, kControlSocketName);
 }
 
-Result<std::unique_ptr<Daemon>> Daemon::start(Config config) {
-  auto daemon = std::make_unique<RunningDaemon>(std::move(config));
+Result<std::string> confine(const Config& config) {
+  auto store = make_store_directory(config.state_dir);
+  if (!store) return fail(store);
+  Sandbox sandbox{.writable = {*store, "/dev/null"}};
+  if (!config.log_file.empty()) sandbox.writable.push_back(config.log_file);
+  return enter_sandbox(sandbox);
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::start(Config config, Keeper& keeper) {
+  auto daemon = std::make_unique<RunningDaemon>(std::move(config), keeper);
   if (auto started = daemon->start(); !started) return fail(started);
   return daemon;
 }

@@ -135,6 +135,16 @@ bool BlobReader::was_sent_here(NodeId node) {
   return found != refused_.end() && found->second.node.incarnation() < node.incarnation();
 }
 
+void BlobReader::reopen(NodeId node, std::uint32_t count) {
+  auto blob = store_.open_blob(node.blob_number());
+  if (!blob) {
+    log(Level::warn, "fs", "{}", std::move(blob.error()).during(catalog_.describe(node)).message);
+    return;
+  }
+  std::unique_lock lock(mutex_);
+  open_[node.value] = {.blob = std::move(*blob), .count = count};
+}
+
 void BlobReader::close(NodeId node) {
   std::shared_ptr<Blob> last;  // closes its file after the lock
   std::unique_lock lock(mutex_);

@@ -35,6 +35,8 @@ class BlobReader {
   // stale: the node is an old incarnation. offline: not wholly here, and it cannot be fetched.
   Result<Opened> open(NodeId node);
   void close(NodeId node);
+  // Opened so often in an earlier process: whichever incarnation is there now goes on.
+  void reopen(NodeId node, std::uint32_t count);
   void read(NodeId node, ByteRange range, std::stop_token stop,
             Done<std::vector<std::byte>> done);
 

@@ -68,7 +68,7 @@ Result<Entry> FileSystemImpl::make_link(const Caller& caller, NodeId parent, std
 
 Result<void> FileSystemImpl::remove(const Caller& caller, NodeId parent, std::string_view name,
                                     bool directory) {
-  auto removed = overlay_->remove(caller.uid, parent, name, directory);
+  auto removed = overlay_->remove(caller, parent, name, directory);
   // The kernel saw the name: then it is published.
   if (!removed && removed.error().code == Code::not_found && parent.kind() != NodeKind::overlay)
     return refused(name);
@@ -80,6 +80,10 @@ void FileSystemImpl::rename(const Caller& caller, NodeId from, std::string_view 
                             std::stop_token stop) {
   if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE)) != 0)
     return done(fail(Code::invalid, "not possible in the overlay"));
+  if (overlay_->was_done(caller)) {
+    refresh_ref(to, new_name);
+    return done({});
+  }
   const bool replace = (flags & RENAME_NOREPLACE) == 0;
   const auto own = overlay_->lookup(caller.uid, from, name);
   if (!own) return done(refused(name));
@@ -97,7 +101,7 @@ void FileSystemImpl::rename(const Caller& caller, NodeId from, std::string_view 
       return rename_to_blob(caller, from, name, to, new_name, replace, std::move(done),
                             std::move(stop));
     case Rule::absorbed: {
-      auto removed = overlay_->remove(caller.uid, from, name, false);
+      auto removed = overlay_->remove(caller, from, name, false);
       if (removed) refresh_ref(to, new_name);
       return done(std::move(removed));
     }
@@ -106,17 +110,17 @@ void FileSystemImpl::rename(const Caller& caller, NodeId from, std::string_view 
   }
   // A directory's content follows the rules of where it was made.
   if (what == Making::directory && *here != *there) return done(refused(new_name));
-  done(overlay_->move(caller.uid, {.from = from,
-                                   .name = name,
-                                   .to = to,
-                                   .new_name = new_name,
-                                   .replace = replace}));
+  done(overlay_->move(caller, {.from = from,
+                               .name = name,
+                               .to = to,
+                               .new_name = new_name,
+                               .replace = replace}));
 }
 
 void FileSystemImpl::rename_to_blob(const Caller& caller, NodeId from, std::string_view name,
                                     NodeId to, std::string_view new_name, bool replace,
                                     Done<void> done, std::stop_token stop) {
-  auto known = [overlay = overlay_, &store = store_, user = caller.uid, from,
+  auto known = [overlay = overlay_, &store = store_, caller, from,
                 name = std::string(name), blob_name = std::string(new_name), replace,
                 done = std::move(done)](Result<Entry> entry) mutable {
     if (!entry) {
@@ -125,17 +129,20 @@ void FileSystemImpl::rename_to_blob(const Caller& caller, NodeId from, std::stri
     }
     if (entry->node.kind() != NodeKind::blob) return done(refused(blob_name));
     if (!replace) return done(fail(Code::exists, "{} exists", blob_name));
-    auto content = overlay->begin_import(user, from, name);
+    auto content = overlay->begin_import(caller.uid, from, name);
     if (!content) return done(fail(content));
-    auto settled = [overlay, node = content->node, blob_name,
+    auto settled = [overlay, caller, node = content->node, blob_name,
                     done = std::move(done)](Result<void> taken) mutable {
-      overlay->end_import(node, taken.has_value());
+      overlay->end_import(caller, node, taken.has_value());
       if (!taken)
         return done(fail(std::move(taken.error())
                              .during(fmt::format("a client's download of {}", blob_name))));
       done({});
     };
-    store.import_file(entry->node.blob_number(), content->path, std::move(settled));
+    const std::uint64_t number = entry->node.blob_number();
+    if (const auto blob = store.blob(number); content->lost && blob && blob->verified)
+      return settled({});
+    store.import_file(number, content->path, std::move(settled));
   };
   catalog_.lookup(caller, to, new_name, Parked<Entry>::wrap(std::move(stop), std::move(known)));
 }

@@ -74,6 +74,11 @@ Result<void> FileSystemImpl::sync(NodeId node) {
   return may_hold_overlay(node) ? overlay_->flush() : Result<void>{};
 }
 
+void FileSystemImpl::reopen(NodeId node, std::uint32_t count) {
+  if (node.kind() == NodeKind::blob) blobs_.reopen(node, count);
+  if (node.kind() == NodeKind::overlay) overlay_->reopen(node, count);
+}
+
 void FileSystemImpl::release(NodeId node, std::uint64_t, int flags) {
   switch (node.kind()) {
     case NodeKind::overlay:

@@ -220,12 +220,13 @@ struct statvfs FileSystemImpl::space() {
 
 Result<std::unique_ptr<FileSystem>> FileSystem::open(FileSystemOptions options, Catalog& catalog,
                                                      Store& store, TransferEngine& transfer,
-                                                     Prefetcher& prefetcher, Disk& disk,
-                                                     const Clock& clock, Metrics& metrics) {
+                                                     Prefetcher& prefetcher, Handover& handover,
+                                                     Disk& disk, const Clock& clock,
+                                                     Metrics& metrics) {
   auto directory = store.directory("overlay");
   if (!directory) return fail(directory);
   auto overlay =
-      fs::Overlay::open(store, disk, clock, metrics, options.overlay_bytes_per_user);
+      fs::Overlay::open(store, disk, clock, metrics, handover, options.overlay_bytes_per_user);
   if (!overlay) return fail(overlay);
   return std::make_unique<fs::FileSystemImpl>(options, std::move(*overlay), std::move(*directory),
                                               catalog, store, transfer, prefetcher, metrics);

@@ -40,6 +40,7 @@ class FileSystemImpl final : public FileSystem {
                             std::span<const std::byte> bytes) override;
   Result<void> sync(NodeId node) override;
   void release(NodeId node, std::uint64_t handle, int flags) override;
+  void reopen(NodeId node, std::uint32_t count) override;
 
   Result<Entry> make_directory(const Caller& caller, NodeId parent, std::string_view name,
                                std::uint32_t mode) override;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fuse_convert.h"
 
+#include "fuse_reply.h"
+
 namespace hffs::fs {
 namespace {
 
@@ -60,7 +62,7 @@ fuse_entry_param to_entry(const Entry& entry) {
 
 Caller to_caller(fuse_req_t request) {
   const fuse_ctx* context = ::fuse_req_ctx(request);
-  return {context->uid, context->gid, context->pid};
+  return {context->uid, context->gid, context->pid, Session::request};
 }
 
 SetAttr to_change(const struct stat& wanted, int which, WallTime now) {

@@ -81,33 +81,33 @@ void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Reply reply(request, "lookup");
   const Caller caller = to_caller(request);
   const std::stop_token stop = reply.park(Signals::deadly);
-  session.files.lookup(caller, node_of(parent), name, stop,
+  session.files->lookup(caller, node_of(parent), name, stop,
                        answer<Entry>(std::move(reply), &Reply::entry));
 }
 
 void getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
   Reply reply(request, "getattr");
-  const auto entry = Session::of(request).files.get_attributes(to_caller(request), node_of(inode));
+  const auto entry = Session::of(request).files->get_attributes(to_caller(request), node_of(inode));
   entry ? reply.attributes(*entry) : reply.error(entry.error());
 }
 
 void setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int which,
              fuse_file_info*) {
   Reply reply(request, "setattr");
-  const auto entry = Session::of(request).files.set_attributes(
+  const auto entry = Session::of(request).files->set_attributes(
       to_caller(request), node_of(inode), to_change(*wanted, which, system_clock().wall()));
   entry ? reply.attributes(*entry) : reply.error(entry.error());
 }
 
 void readlink(fuse_req_t request, fuse_ino_t inode) {
   Reply reply(request, "readlink");
-  const auto target = Session::of(request).files.read_link(to_caller(request), node_of(inode));
+  const auto target = Session::of(request).files->read_link(to_caller(request), node_of(inode));
   target ? reply.text(*target) : reply.error(target.error());
 }
 
 void mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
   Reply reply(request, "mkdir");
-  give_entry(std::move(reply), Session::of(request).files.make_directory(
+  give_entry(std::move(reply), Session::of(request).files->make_directory(
                                    to_caller(request), node_of(parent), name, mode));
 }
 
@@ -118,7 +118,7 @@ void mknod(fuse_req_t request, fuse_ino_t, const char*, mode_t, dev_t) {
 
 void symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
   Reply reply(request, "symlink");
-  give_entry(std::move(reply), Session::of(request).files.make_link(
+  give_entry(std::move(reply), Session::of(request).files->make_link(
                                    to_caller(request), node_of(parent), name, target));
 }
 
@@ -128,13 +128,13 @@ void link(fuse_req_t request, fuse_ino_t, fuse_ino_t, const char*) {
 
 void unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Reply reply(request, "unlink");
-  give_nothing(std::move(reply), Session::of(request).files.remove(to_caller(request),
+  give_nothing(std::move(reply), Session::of(request).files->remove(to_caller(request),
                                                                    node_of(parent), name, false));
 }
 
 void rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Reply reply(request, "rmdir");
-  give_nothing(std::move(reply), Session::of(request).files.remove(to_caller(request),
+  give_nothing(std::move(reply), Session::of(request).files->remove(to_caller(request),
                                                                    node_of(parent), name, true));
 }
 
@@ -145,7 +145,7 @@ void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t 
   Reply reply(request, "rename");
   const Caller caller = to_caller(request);
   const std::stop_token stop = reply.park(Signals::deadly);
-  session.files.rename(caller, node_of(parent), name, node_of(new_parent), new_name, flags,
+  session.files->rename(caller, node_of(parent), name, node_of(new_parent), new_name, flags,
                        [reply = std::move(reply)](Result<void> result) mutable {
                          give_nothing(std::move(reply), result);
                        },
@@ -163,20 +163,19 @@ fuse_file_info to_file_info(const fuse_file_info& asked, const Opened& opened) {
 
 void close(Session& session, NodeId node, const fuse_file_info& file) {
   session.backings.close(node);
-  session.files.release(node, file.fh, file.flags);
+  session.files->release(node, file.fh, file.flags);
 }
 
 void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
   Session& session = Session::of(request);
   Reply reply(request, "open");
-  const auto opened = session.files.open_file(to_caller(request), node_of(inode), file->flags);
+  const auto opened = session.files->open_file(to_caller(request), node_of(inode), file->flags);
   if (!opened) return reply.error(opened.error());
   fuse_file_info answer = to_file_info(*file, *opened);
-  if (opened->backing)
-    if (const auto id = session.backings.open(node_of(inode), *opened->backing)) {
-      answer.backing_id = *id;
-      answer.keep_cache = false;
-    }
+  if (const auto id = session.backings.open(node_of(inode), opened->backing)) {
+    answer.backing_id = *id;
+    answer.keep_cache = false;
+  }
   if (!reply.opened(answer)) close(session, node_of(inode), answer);
 }
 
@@ -185,12 +184,12 @@ void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode
   Session& session = Session::of(request);
   Reply reply(request, "create");
   const Caller caller = to_caller(request);
-  const auto entry = session.files.make_file(caller, node_of(parent), name, mode);
+  const auto entry = session.files->make_file(caller, node_of(parent), name, mode);
   if (!entry) return reply.error(entry.error());
-  const auto opened = session.files.open_file(caller, entry->node, file->flags);
+  const auto opened = session.files->open_file(caller, entry->node, file->flags);
   if (!opened) return reply.error(opened.error());
-  if (!reply.created(*entry, to_file_info(*file, *opened)))
-    session.files.release(entry->node, opened->handle, file->flags);
+  session.backings.open(entry->node, opened->backing);
+  if (!reply.created(*entry, to_file_info(*file, *opened))) close(session, entry->node, *file);
 }
 
 void release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
@@ -207,7 +206,7 @@ void read(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset,
   const Caller caller = to_caller(request);
   const bool direct = (file->flags & O_DIRECT) != 0;
   const std::stop_token stop = reply.park(direct ? Signals::any : Signals::deadly);
-  session.files.read(caller, node_of(inode), {static_cast<std::uint64_t>(offset), size}, stop,
+  session.files->read(caller, node_of(inode), {static_cast<std::uint64_t>(offset), size}, stop,
                      [reply = std::move(reply), &metrics = session.metrics](
                          Result<std::vector<std::byte>> bytes) mutable {
                        if (!bytes) return reply.error(bytes.error());
@@ -220,7 +219,7 @@ void read(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset,
 void write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_t size, off_t offset,
            fuse_file_info*) {
   Reply reply(request, "write");
-  const auto written = Session::of(request).files.write(
+  const auto written = Session::of(request).files->write(
       to_caller(request), node_of(inode), static_cast<std::uint64_t>(offset),
       std::as_bytes(std::span(data, size)));
   written ? reply.count(*written) : reply.error(written.error());
@@ -228,7 +227,7 @@ void write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_t s
 
 void fsync(fuse_req_t request, fuse_ino_t inode, int, fuse_file_info*) {
   Reply reply(request, "fsync");
-  give_nothing(std::move(reply), Session::of(request).files.sync(node_of(inode)));
+  give_nothing(std::move(reply), Session::of(request).files->sync(node_of(inode)));
 }
 
 void readdir(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset,
@@ -240,7 +239,7 @@ void readdir(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offse
   const std::uint64_t cookie = page.cookie();
   const std::size_t most = page.most();
   const std::stop_token stop = reply.park(Signals::deadly);
-  session.files.list(caller, node_of(inode), cookie, most, stop,
+  session.files->list(caller, node_of(inode), cookie, most, stop,
                      [reply = std::move(reply), page = std::move(page)](
                          Result<std::vector<DirItem>> items) mutable {
                        if (!items) return reply.error(items.error());
@@ -251,7 +250,7 @@ void readdir(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offse
 
 void statfs(fuse_req_t request, fuse_ino_t) {
   Reply reply(request, "statfs");
-  reply.space(Session::of(request).files.space());
+  reply.space(Session::of(request).files->space());
 }
 
 }  // namespace

@@ -6,7 +6,10 @@
 // Threads: any.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -21,12 +24,17 @@ namespace hffs::fs {
 
 // What the operations find behind every request (libfuse's userdata).
 struct Session {
-  FileSystem& files;
+  FileSystem* files = nullptr;  // none: nothing but INIT comes
   Metrics& metrics;
   Keeper& keeper;
-  Backings backings{keeper, metrics};
+  Backings backings;
   bool old_kernel = false;
   Parking parking;
+  // Answers and notifications go to the kernel by this.
+  std::function<ssize_t(std::span<const iovec>)> send = {};
+
+  // The request that this thread has in work.
+  static thread_local std::uint64_t request;
 
   static Session& of(fuse_req_t request) {
     return *static_cast<Session*>(::fuse_req_userdata(request));

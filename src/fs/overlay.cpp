@@ -16,25 +16,28 @@ std::string file_name(std::uint64_t number) {
 }  // namespace
 
 Overlay::Overlay(Store& store, Disk& disk, const Clock& clock, Metrics& metrics,
-                 std::uint64_t limit, std::string directory)
+                 Handover& handover, std::uint64_t limit, std::string directory)
     : disk_(disk),
       clock_(clock),
       metrics_(metrics),
       limit_(limit),
       directory_(std::move(directory)),
       store_(store),
-      rows_(store) {}
+      rows_(store, handover) {}
 
 Result<std::shared_ptr<Overlay>> Overlay::open(Store& store, Disk& disk, const Clock& clock,
-                                               Metrics& metrics, std::uint64_t bytes_per_user) {
+                                               Metrics& metrics, Handover& handover,
+                                               std::uint64_t bytes_per_user) {
   auto directory = store.directory("overlay");
   if (!directory) return fail(directory);
   auto first = reserve_numbers(store);
   if (!first) return fail(std::move(first.error()).during("opening the overlay"));
   std::shared_ptr<Overlay> overlay(
-      new Overlay(store, disk, clock, metrics, bytes_per_user, std::move(*directory)));
+      new Overlay(store, disk, clock, metrics, handover, bytes_per_user, std::move(*directory)));
   overlay->state_.lock()->next_number = *first;
-  overlay->load();
+  if (auto written = overlay->rows_.go_on(); !written)
+    return fail(std::move(written.error()).during("writing the overlay's last changes"));
+  overlay->load(handover);
   overlay->remove_orphans();
   return overlay;
 }
@@ -43,14 +46,24 @@ std::shared_ptr<DataFile> Overlay::data_of(std::uint64_t number) const {
   return std::make_shared<DataFile>(disk_, fmt::format("{}/{}", directory_, file_name(number)));
 }
 
-void Overlay::load() {
+void Overlay::load(const Handover& handover) {
+  std::set<std::uint64_t> open;
+  for (const auto& [row, node] : handover.open_nodes())
+    if (node.count > 0) open.insert(node.node);
   auto state = state_.lock();
   for (OverlayRow& row : load_rows(store_)) {
     OverlayNode node{.row = std::move(row), .data = {}};
-    if (node.row.kind == FileKind::regular) {
-      node.data = data_of(node.row.number);
+    const std::uint64_t number = node.row.number;
+    if (!node.named() && !open.contains(NodeId::of(NodeKind::overlay, number).value)) {
+      rows_.write({RowWriter::erase(number)}, 0);
+      continue;
+    }
+    if (node.row.kind == FileKind::regular && node.row.standing != Standing::absorbing) {
+      node.data = data_of(number);
       // A file that a crash of the machine has lost comes back empty.
-      if (const auto found = node.data->state()) {
+      const auto found = node.data->state();
+      node.lost = !found;
+      if (found) {
         node.size = found->size;
         node.row.modified = found->modified;
       }
@@ -107,7 +120,7 @@ Entry Overlay::entry_of(const OverlayNode& node) const {
                         .mode = row.mode,
                         .owner = row.user,
                         .group = row.group,
-                        .links = node.named ? 1u : 0u}};
+                        .links = node.named() ? 1u : 0u}};
 }
 
 std::optional<Entry> Overlay::lookup(uid_t user, NodeId directory, std::string_view name) {
@@ -137,7 +150,7 @@ Result<Territory> Overlay::territory(uid_t user, NodeId directory) {
   if (node == nullptr) return fail(Code::stale, "the directory is gone");
   if (node->row.user != user) return fail(Code::denied, "the directory is another user's");
   if (node->row.kind != FileKind::directory) return fail(Code::not_directory, "not a directory");
-  if (!node->named) return fail(Code::not_found, "the directory was removed");
+  if (!node->named()) return fail(Code::not_found, "the directory was removed");
   return node->row.territory;
 }
 

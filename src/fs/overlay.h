@@ -26,9 +26,11 @@ inline constexpr std::uint64_t kNodeBytes = 4'096;
 
 class Overlay {
  public:
-  // Reads the rows and removes data files that no row names.
+  // Reads the rows, with the changes that a process before this one had not written and the nodes that it
+  // had open, and removes data files that no row names. `handover` outlives it.
   static Result<std::shared_ptr<Overlay>> open(Store& store, Disk& disk, const Clock& clock,
-                                               Metrics& metrics, std::uint64_t bytes_per_user);
+                                               Metrics& metrics, Handover& handover,
+                                               std::uint64_t bytes_per_user);
 
   // Names. A directory is published, or an overlay node of the same user.
   std::optional<Entry> lookup(uid_t user, NodeId directory, std::string_view name);
@@ -51,6 +53,8 @@ class Overlay {
     NodeId directory;
     std::string name;
   };
+  // Opened so often in an earlier process.
+  void reopen(NodeId node, std::uint32_t count);
   std::optional<Absorbed> close_file(NodeId node);
   Result<std::vector<std::byte>> read(NodeId node, ByteRange range);
   Result<std::size_t> write(NodeId node, std::uint64_t offset, std::span<const std::byte> bytes);
@@ -69,7 +73,8 @@ class Overlay {
   // A file without a name, whose content is never read.
   Entry make_absorbing(const Caller& caller, NodeId directory, std::string_view name);
   // not_found: the user has no node of that name.
-  Result<void> remove(uid_t user, NodeId directory, std::string_view name, bool is_directory);
+  Result<void> remove(const Caller& caller, NodeId directory, std::string_view name,
+                      bool is_directory);
   struct Move {
     NodeId from;
     std::string_view name;
@@ -77,15 +82,19 @@ class Overlay {
     std::string_view new_name;
     bool replace = true;
   };
-  Result<void> move(uid_t user, const Move& move);
+  Result<void> move(const Caller& caller, const Move& move);
 
   // A file whose content is to become a blob: nobody can write to it from begin to end.
   struct Content {
     NodeId node;
     std::string path;
+    bool lost = false;  // nothing is there; the store may have taken it when a process ended
   };
   Result<Content> begin_import(uid_t user, NodeId directory, std::string_view name);
-  void end_import(NodeId node, bool taken);
+  void end_import(const Caller& caller, NodeId node, bool taken);
+
+  // Whether a process before this one has done what the caller asks for, and told nobody.
+  bool was_done(const Caller& caller) const { return rows_.done_for(caller.request).has_value(); }
 
   // Until all changes are durable.
   Result<void> flush() { return rows_.wait(); }
@@ -96,14 +105,15 @@ class Overlay {
     std::unordered_map<uid_t, std::uint64_t> used;  // bytes, by user
     std::uint64_t next_number = 0;
   };
-  // What is to be done to the disk once the lock is gone.
+  // What is to be done to the disk once the lock is gone, and to the index now.
   struct Leftover {
     std::shared_ptr<DataFile> data;
+    RowWriter::Edit edit;
   };
 
-  Overlay(Store& store, Disk& disk, const Clock& clock, Metrics& metrics, std::uint64_t limit,
-          std::string directory);
-  void load();
+  Overlay(Store& store, Disk& disk, const Clock& clock, Metrics& metrics, Handover& handover,
+          std::uint64_t limit, std::string directory);
+  void load(const Handover& handover);
   void remove_orphans();
   std::shared_ptr<DataFile> data_of(std::uint64_t number) const;
   Entry entry_of(const OverlayNode& node) const;

@@ -15,8 +15,10 @@ std::unexpected<Error> no_such(std::string_view name) {
 
 Result<Entry> Overlay::make(const Caller& caller, const New& what) {
   std::uint64_t number = 0;
+  const auto done = rows_.done_for(caller.request);
   {
     auto state = state_.lock();
+    if (const OverlayNode* made = done ? state->tree.find(*done) : nullptr) return entry_of(*made);
     if (state->tree.child(caller.uid, what.directory, what.name) != nullptr)
       return fail(Code::exists, "{} exists", what.name);
     number = state->next_number++;
@@ -42,7 +44,7 @@ Result<Entry> Overlay::make_locked(State& state, const Caller& caller, const New
     return fail(Code::exists, "{} exists", what.name);
   if (what.directory.kind() == NodeKind::overlay) {
     const OverlayNode* parent = state.tree.find(what.directory.payload());
-    if (parent == nullptr || !parent->named) return fail(Code::not_found, "the directory was removed");
+    if (parent == nullptr || !parent->named()) return fail(Code::not_found, "the directory was removed");
   }
   if (auto room = check_limit(state, caller.uid, kNodeBytes); !room) return fail(room);
   OverlayNode& node = add_node(state, {.row = {.number = number,
@@ -56,12 +58,14 @@ Result<Entry> Overlay::make_locked(State& state, const Caller& caller, const New
                                                .name = std::string(what.name),
                                                .target = std::string(what.target)},
                                        .data = std::move(data)});
-  rows_.put(node.row);
+  rows_.write({RowWriter::put(node.row)}, caller.request);
   return entry_of(node);
 }
 
 Entry Overlay::make_absorbing(const Caller& caller, NodeId directory, std::string_view name) {
+  const auto done = rows_.done_for(caller.request);
   auto state = state_.lock();
+  if (const OverlayNode* made = done ? state->tree.find(*done) : nullptr) return entry_of(*made);
   const std::uint64_t number = state->next_number++;
   const OverlayNode& node = add_node(*state, {.row = {.number = number,
                                                       .user = caller.uid,
@@ -70,23 +74,24 @@ Entry Overlay::make_absorbing(const Caller& caller, NodeId directory, std::strin
                                                       .mode = 0644,
                                                       .modified = clock_.wall(),
                                                       .parent = directory,
-                                                      .name = std::string(name)},
-                                              .data = {},
-                                              .named = false});
+                                                      .name = std::string(name),
+                                                      .standing = Standing::absorbing},
+                                              .data = {}});
+  rows_.write({RowWriter::put(node.row)}, caller.request);
   Entry entry = entry_of(node);
   entry.attr.links = 1;
   return entry;
 }
 
-// Takes a node's name; the node itself too unless it is open. Its row is the caller's.
+// Takes a node's name; unless it is open, the node itself too, and its bytes.
 Overlay::Leftover Overlay::take_out(State& state, OverlayNode& node) {
-  Leftover left{node.data};
   state.tree.take_name(node);
-  if (node.opens == 0) drop_node(state, node);
+  if (node.opens > 0) return {{}, RowWriter::put(node.row)};
+  Leftover left{node.data, RowWriter::erase(node.row.number)};
+  drop_node(state, node);
   return left;
 }
 
-// An open descriptor keeps the bytes.
 void Overlay::discard(const Leftover& leftover) {
   if (!leftover.data) return;
   if (auto removed = disk_.remove(leftover.data->path()); !removed)
@@ -94,8 +99,10 @@ void Overlay::discard(const Leftover& leftover) {
         removed.error().message);
 }
 
-Result<void> Overlay::remove(uid_t user, NodeId directory, std::string_view name,
+Result<void> Overlay::remove(const Caller& caller, NodeId directory, std::string_view name,
                              bool is_directory) {
+  if (was_done(caller)) return {};
+  const uid_t user = caller.uid;
   Leftover left;
   {
     auto state = state_.lock();
@@ -107,8 +114,8 @@ Result<void> Overlay::remove(uid_t user, NodeId directory, std::string_view name
     if (node->moving) return fail(Code::busy, "{} is on its way to be a blob", name);
     if (state->tree.has_children(user, NodeId::of(NodeKind::overlay, node->row.number)))
       return fail(Code::not_empty, "{} is not empty", name);
-    rows_.erase(node->row.number);
     left = take_out(*state, *node);
+    rows_.write({left.edit}, caller.request);
   }
   discard(left);
   rows_.ease();
@@ -127,7 +134,9 @@ Result<void> Overlay::check_replace(State& state, const OverlayNode& node, Overl
   return {};
 }
 
-Result<void> Overlay::move(uid_t user, const Move& move) {
+Result<void> Overlay::move(const Caller& caller, const Move& move) {
+  if (was_done(caller)) return {};
+  const uid_t user = caller.uid;
   Leftover left;
   {
     auto state = state_.lock();
@@ -140,13 +149,11 @@ Result<void> Overlay::move(uid_t user, const Move& move) {
     if (target == node) return {};
     if (target != nullptr && !move.replace) return fail(Code::exists, "{} exists", move.new_name);
     if (auto free = check_replace(*state, *node, target); !free) return free;
-    std::optional<std::uint64_t> instead_of;
-    if (target != nullptr) {
-      instead_of = target->row.number;
-      left = take_out(*state, *target);
-    }
+    if (target != nullptr) left = take_out(*state, *target);
     state->tree.move(*node, move.to, std::string(move.new_name));
-    rows_.put(node->row, instead_of);
+    std::vector<RowWriter::Edit> edits{RowWriter::put(node->row)};
+    if (left.edit.number != 0) edits.push_back(left.edit);
+    rows_.write(std::move(edits), caller.request);
   }
   discard(left);
   rows_.ease();
@@ -157,6 +164,7 @@ Result<Overlay::Content> Overlay::begin_import(uid_t user, NodeId directory,
                                                std::string_view name) {
   std::shared_ptr<DataFile> data;
   NodeId id;
+  bool lost = false;
   {
     auto state = state_.lock();
     OverlayNode* node = state->tree.child(user, directory, name);
@@ -166,13 +174,14 @@ Result<Overlay::Content> Overlay::begin_import(uid_t user, NodeId directory,
     if (node->moving) return fail(Code::busy, "{} is on its way to be a blob", name);
     node->moving = true;
     data = node->data;
+    lost = node->lost && node->size == 0;
     id = NodeId::of(NodeKind::overlay, node->row.number);
   }
   data->close_to_writers();
-  return Content{id, data->path()};
+  return Content{id, data->path(), lost};
 }
 
-void Overlay::end_import(NodeId node, bool taken) {
+void Overlay::end_import(const Caller& caller, NodeId node, bool taken) {
   auto state = state_.lock();
   OverlayNode* found = state->tree.find(node.payload());
   if (found == nullptr) return;
@@ -180,8 +189,9 @@ void Overlay::end_import(NodeId node, bool taken) {
     // Its bytes are the store's now: they count no more, and stay closed to old descriptors.
     state->used[found->row.user] -= found->size;
     found->size = 0;
-    rows_.erase(found->row.number);
+    const std::uint64_t number = found->row.number;
     take_out(*state, *found);
+    rows_.write({RowWriter::erase(number)}, caller.request);
   } else {
     found->moving = false;
     found->data->open_to_writers();

@@ -64,21 +64,39 @@ Result<void> Overlay::open_file(uid_t user, NodeId node, bool truncate) {
   return opened;
 }
 
+void Overlay::reopen(NodeId node, std::uint32_t count) {
+  std::shared_ptr<DataFile> data;
+  {
+    auto state = state_.lock();
+    OverlayNode* found = state->tree.find(node.payload());
+    if (found == nullptr) return;  // its content has become a blob
+    found->opens += count;
+    data = found->data;
+  }
+  for (; data && count > 0; --count)
+    if (auto opened = data->open(); !opened)
+      return log(Level::warn, "fs", "a file of the overlay: {}", opened.error().message);
+}
+
 std::optional<Overlay::Absorbed> Overlay::close_file(NodeId node) {
   std::optional<Absorbed> absorbed;
   std::shared_ptr<DataFile> data;
+  Leftover left;
   {
     auto state = state_.lock();
     OverlayNode* found = state->tree.find(node.payload());
     if (found == nullptr) return {};
     data = found->data;
     if (found->opens > 0) --found->opens;
-    if (found->opens == 0 && !found->named) {
+    if (found->opens == 0 && !found->named()) {
       if (!data) absorbed = {found->row.parent, found->row.name};
+      left.data = data;
+      rows_.write({RowWriter::erase(found->row.number)}, 0);
       drop_node(*state, *found);
     }
   }
   if (data) data->close();
+  discard(left);
   return absorbed;
 }
 
@@ -155,7 +173,7 @@ Result<Entry> Overlay::change(uid_t user, NodeId node, const SetAttr& change) {
     if (change.modified) row.modified = *change.modified;
     // A size, and a file's time, are the data file's.
     const bool for_row = change.mode || change.group || (change.modified && !data);
-    if (for_row && found->named) rows_.put(row);
+    if (for_row) rows_.write({RowWriter::put(row)}, 0);
   }
   Result<void> done;
   if (change.size && data) done = data->truncate(*change.size);

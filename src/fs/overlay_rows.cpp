@@ -8,7 +8,8 @@
 namespace hffs::fs {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 1, kStandingVersion = 2;
+constexpr std::uint8_t kChangeVersion = 1;
 constexpr std::string_view kSequence = "overlay";
 // A number is the process's turn and a counter below it.
 constexpr int kCounterBits = 32;
@@ -21,7 +22,9 @@ std::string key_of(std::uint64_t number) {
 }  // namespace
 
 std::string encode(const OverlayRow& row) {
-  RecordWriter writer(kVersion);
+  // Those before it leave out what they do not know: it would not be there for them.
+  const bool named = row.standing == Standing::named;
+  RecordWriter writer(named ? kVersion : kStandingVersion);
   writer.u32(row.user)
       .u32(row.group)
       .u8(static_cast<std::uint8_t>(row.kind))
@@ -31,6 +34,7 @@ std::string encode(const OverlayRow& row) {
       .u64(row.parent.value)
       .text(row.name)
       .text(row.target);
+  if (!named) writer.u8(static_cast<std::uint8_t>(row.standing));
   return std::string(std::string_view(writer));
 }
 
@@ -38,7 +42,8 @@ std::optional<OverlayRow> decode(std::string_view key, std::string_view value) {
   Reader keys(key), values(value);
   OverlayRow row;
   row.number = keys.key_u64();
-  if (values.u8() != kVersion) return {};
+  const std::uint8_t version = values.u8();
+  if (version != kVersion && version != kStandingVersion) return {};
   row.user = values.u32();
   row.group = values.u32();
   const std::uint8_t kind = values.u8();
@@ -48,12 +53,15 @@ std::optional<OverlayRow> decode(std::string_view key, std::string_view value) {
   row.parent = {values.u64()};
   row.name = values.text();
   row.target = values.text();
+  const std::uint8_t standing = version == kStandingVersion ? values.u8() : 0;
   if (!keys.complete() || !values.complete() || row.name.empty()) return {};
   if (kind > static_cast<std::uint8_t>(FileKind::symlink) ||
-      territory > static_cast<std::uint8_t>(Territory::refs))
+      territory > static_cast<std::uint8_t>(Territory::refs) ||
+      standing > static_cast<std::uint8_t>(Standing::absorbing))
     return {};
   row.kind = static_cast<FileKind>(kind);
   row.territory = static_cast<Territory>(territory);
+  row.standing = static_cast<Standing>(standing);
   return row;
 }
 
@@ -82,31 +90,69 @@ Result<std::uint64_t> reserve_numbers(Store& store) {
   return (*turn << kCounterBits) + 1;
 }
 
-void RowWriter::queue(std::move_only_function<void(WriteTxn&)> body) {
+namespace {
+
+std::string encode_change(const std::vector<RowWriter::Edit>& edits) {
+  RecordWriter writer(kChangeVersion);
+  writer.u32(static_cast<std::uint32_t>(edits.size()));
+  for (const auto& edit : edits) writer.u64(edit.number).text(edit.value);
+  return std::string(std::string_view(writer));
+}
+
+std::vector<RowWriter::Edit> decode_change(std::string_view bytes) {
+  Reader reader(bytes);
+  std::vector<RowWriter::Edit> edits;
+  if (reader.u8() != kChangeVersion) return {};
+  for (std::uint32_t left = reader.u32(); left > 0 && reader.ok(); --left) {
+    const std::uint64_t number = reader.u64();
+    edits.push_back({number, std::string(reader.text())});
+  }
+  if (!reader.complete()) return {};
+  return edits;
+}
+
+}  // namespace
+
+void RowWriter::queue(std::vector<Edit> edits, std::optional<std::uint32_t> change) {
   ++progress_->counts.lock()->queued;
-  store_.write(std::move(body), [progress = progress_](Result<void> written) {
-    {
-      auto counts = progress->counts.lock();
-      ++counts->settled;
-      if (!written) {
-        if (!counts->failure)
-          log(Level::error, "fs", "overlay changes were not saved: {}", written.error().message);
-        counts->failure = std::move(written.error());
-      }
-    }
-    progress->moved.notify_all();
-  });
+  store_.write(
+      [edits = std::move(edits)](WriteTxn& txn) {
+        for (const auto& [number, value] : edits)
+          value.empty() ? txn.erase(Table::overlay, key_of(number))
+                        : txn.put(Table::overlay, key_of(number), value);
+      },
+      [progress = progress_, change, &handover = handover_](Result<void> written) {
+        // What the disk refused is no better asked again.
+        if (change) handover.settle_change(*change);
+        {
+          auto counts = progress->counts.lock();
+          ++counts->settled;
+          if (!written) {
+            if (!counts->failure)
+              log(Level::error, "fs", "overlay changes were not saved: {}", written.error().message);
+            counts->failure = std::move(written.error());
+          }
+        }
+        progress->moved.notify_all();
+      });
 }
 
-void RowWriter::put(const OverlayRow& row, std::optional<std::uint64_t> instead_of) {
-  queue([key = key_of(row.number), value = encode(row), instead_of](WriteTxn& txn) {
-    if (instead_of) txn.erase(Table::overlay, key_of(*instead_of));
-    txn.put(Table::overlay, key, value);
-  });
+void RowWriter::write(std::vector<Edit> edits, std::uint64_t request) {
+  const auto change = handover_.add_change(request, encode_change(edits));
+  queue(std::move(edits), change);
 }
 
-void RowWriter::erase(std::uint64_t number) {
-  queue([key = key_of(number)](WriteTxn& txn) { txn.erase(Table::overlay, key); });
+Result<void> RowWriter::go_on() {
+  for (auto& [change, bytes] : handover_.changes()) queue(decode_change(bytes), change);
+  return wait();
+}
+
+std::optional<std::uint64_t> RowWriter::done_for(std::uint64_t request) const {
+  if (request == 0) return {};
+  const auto bytes = handover_.done_for(request);
+  if (!bytes) return {};
+  const auto edits = decode_change(*bytes);
+  return edits.empty() ? std::nullopt : std::optional(edits.front().number);
 }
 
 Result<void> RowWriter::wait() {

@@ -4,9 +4,9 @@
 //
 // Overlay changes are made in memory first; their rows are queued in the same order and committed
 // behind, many in one commit. A crash of the machine may lose the last of them, never one from the middle;
-// fsync waits.
+// fsync waits. The end of the process loses none: they stand in the handover until they are committed.
 //
-// Threads: any. put() and erase() never block; wait() and ease() do.
+// Threads: any. write() never blocks; wait(), ease() and go_on() do.
 #pragma once
 
 #include <condition_variable>
@@ -17,10 +17,17 @@
 #include <vector>
 
 #include "hffs/guarded.h"
+#include "hffs/handover.h"
 #include "hffs/store.h"
 #include "write_rules.h"
 
 namespace hffs::fs {
+
+enum class Standing : std::uint8_t {
+  named,
+  removed,    // lives while it is open, as does one …
+  absorbing,  // … that never had a name, and whose content is never read
+};
 
 struct OverlayRow {
   std::uint64_t number = 0;
@@ -33,6 +40,7 @@ struct OverlayRow {
   NodeId parent;        // published or overlay
   std::string name;
   std::string target;  // symlinks
+  Standing standing = Standing::named;
 };
 
 std::string encode(const OverlayRow& row);
@@ -44,13 +52,23 @@ Result<std::uint64_t> reserve_numbers(Store& store);
 
 class RowWriter {
  public:
-  explicit RowWriter(Store& store) : store_(store), progress_(std::make_shared<Progress>()) {}
+  RowWriter(Store& store, Handover& handover)
+      : store_(store), handover_(handover), progress_(std::make_shared<Progress>()) {}
   RowWriter(const RowWriter&) = delete;
   RowWriter& operator=(const RowWriter&) = delete;
 
-  // `instead_of`: the row that goes in the same commit.
-  void put(const OverlayRow& row, std::optional<std::uint64_t> instead_of = {});
-  void erase(std::uint64_t number);
+  // Rows that change together, and go with one commit. `request`: for which they do, if for one.
+  struct Edit {
+    std::uint64_t number = 0;
+    std::string value;  // empty: the row goes
+  };
+  static Edit put(const OverlayRow& row) { return {row.number, encode(row)}; }
+  static Edit erase(std::uint64_t number) { return {number, {}}; }
+  void write(std::vector<Edit> edits, std::uint64_t request);
+  // Writes what a process before this one had not brought into the index.
+  Result<void> go_on();
+  // What it did for a request that it did not answer: the number of the first row that it wrote.
+  std::optional<std::uint64_t> done_for(std::uint64_t request) const;
   // Until everything queued so far is durable. Tells a failure since the last wait.
   Result<void> wait();
   // Back-pressure: waits while very much is queued.
@@ -65,9 +83,10 @@ class RowWriter {
     Guarded<Counts> counts;
     std::condition_variable moved;
   };
-  void queue(std::move_only_function<void(WriteTxn&)> body);
+  void queue(std::vector<Edit> edits, std::optional<std::uint32_t> change);
 
   Store& store_;
+  Handover& handover_;
   const std::shared_ptr<Progress> progress_;
 };
 

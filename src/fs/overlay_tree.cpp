@@ -41,7 +41,7 @@ bool OverlayTree::lies_below(NodeId directory, std::uint64_t number) {
 }
 
 OverlayNode& OverlayTree::insert(OverlayNode node) {
-  if (node.named) add_name(node.row);
+  if (node.named()) add_name(node.row);
   const std::uint64_t number = node.row.number;
   return nodes_.insert_or_assign(number, std::move(node)).first->second;
 }
@@ -55,7 +55,7 @@ void OverlayTree::move(OverlayNode& node, NodeId directory, std::string name) {
 
 void OverlayTree::take_name(OverlayNode& node) {
   remove_name(node.row);
-  node.named = false;
+  node.row.standing = Standing::removed;
 }
 
 void OverlayTree::erase(std::uint64_t number) {

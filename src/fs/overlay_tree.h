@@ -21,8 +21,9 @@ struct OverlayNode {
   std::uint64_t size = 0;
   std::shared_ptr<DataFile> data;  // regular files; none: what is written is absorbed
   std::uint32_t opens = 0;
-  bool named = true;    // false: removed, or never had a name; lives while it is open
   bool moving = false;  // its content is on the way to the store
+  bool lost = false;    // its data file was not there when the process began
+  bool named() const { return row.standing == Standing::named; }
 };
 
 class OverlayTree {
@@ -38,7 +39,7 @@ class OverlayTree {
 
   OverlayNode& insert(OverlayNode node);
   void move(OverlayNode& node, NodeId directory, std::string name);
-  void take_name(OverlayNode& node);  // it stays in the tree, without a name
+  void take_name(OverlayNode& node);  // it stays in the tree, removed
   void erase(std::uint64_t number);   // it has no name any more
   std::size_t size() const { return nodes_.size(); }
 

@@ -14,18 +14,24 @@
 #include <map>
 #include <mutex>
 
+#include "handover.h"
 #include "hffs/filesystem.h"
 
 namespace hffs {
 namespace {
 
-constexpr NodeId kWholeBlob{77};
+const NodeId kWholeBlob = NodeId::of_blob(77, 1);
 
 class FakeKeeper final : public Keeper {
  public:
-  Result<UniqueFd> mount(const MountOptions&) override { return fail(Code::refused, "no"); }
+  Result<std::unique_ptr<Handover>> handover() override { return fail(Code::refused, "no"); }
+  Result<void> take_turn() override { return fail(Code::refused, "no"); }
+  Result<UniqueFd> mount() override { return fail(Code::refused, "no"); }
   Result<void> unmount() override { return {}; }
-  Result<void> may_back() const override {
+  void abort() override {}
+  void tell_ready() override {}
+  void tell_failed(const Error&) override {}
+  Result<void> may_back() override {
     if (capable) return {};
     return fail(Code::denied, "no capability");
   }
@@ -96,6 +102,7 @@ class FakeFiles final : public FileSystem {
   }
   Result<void> sync(NodeId) override { return {}; }
   void release(NodeId, std::uint64_t, int) override { ++released; }
+  void reopen(NodeId, std::uint32_t) override {}
   Result<Entry> make_directory(const Caller&, NodeId, std::string_view, std::uint32_t) override {
     return fail(Code::exists, "there");
   }
@@ -143,14 +150,16 @@ class FuseWireTest : public testing::Test {
     int ends[2];
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     kernel_ = UniqueFd(ends[0]);
-    auto server = FuseServer::start(options, files_, keeper_, UniqueFd(ends[1]), metrics_);
-    EXPECT_TRUE(server);
-    if (server) server_ = std::move(*server);
+    handover_ = memory_.next();
     fuse_init_in init{.major = FUSE_KERNEL_VERSION, .minor = 38, .max_readahead = 64u << 20};
     // Everything, but newer ones only if there are any (FUSE_INIT_EXT says so).
     init.flags = newer != 0 ? ~std::uint32_t{0} : ~std::uint32_t{FUSE_INIT_EXT};
     init.flags2 = newer;
     send(FUSE_INIT, 0, std::string(reinterpret_cast<const char*>(&init), sizeof(init)));
+    auto server =
+        FuseServer::start(options, files_, keeper_, UniqueFd(ends[1]), *handover_, metrics_);
+    EXPECT_TRUE(server);
+    if (server) server_ = std::move(*server);
     const Answer answer = receive();
     init_ = answer.as<fuse_init_out>();
     stack_depth_ = word(answer, 36);
@@ -208,6 +217,8 @@ class FuseWireTest : public testing::Test {
   }
 
   FakeFiles files_;
+  HandoverMemory memory_;
+  std::unique_ptr<Handover> handover_;
   FakeKeeper keeper_;
   Metrics metrics_;
   UniqueFd kernel_;
@@ -457,6 +468,70 @@ TEST_F(MaskedKernelTest, NothingNewerThan515IsUsed) {
 TEST_F(FuseWireTest, AKernelWithoutPassthrough) {
   EXPECT_FALSE(server_->read_mode().passthrough);
   EXPECT_NE(server_->read_mode().reason.find("kernel"), std::string::npos);
+}
+
+// The kernel's end stays where it is; workers come and go.
+class TakenOverTest : public FuseWireTest {
+ protected:
+  TakenOverTest() { server_.reset(); }
+  // Workers that end with what they find, and then one that serves.
+  void serve_after(int workers) {
+    for (int i = 1; i < workers; ++i) {
+      handover_ = memory_.next();
+      for (const auto& left : handover_->left()) handover_->try_again(left);
+    }
+    handover_ = memory_.next();
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    kernel_ = UniqueFd(ends[0]);
+    auto server =
+        FuseServer::start({.threads = 3}, files_, keeper_, UniqueFd(ends[1]), *handover_, metrics_);
+    ASSERT_TRUE(server) << server.error().message;
+    server_ = std::move(*server);
+  }
+  void leave(std::uint64_t unique, fuse_opcode opcode, std::string_view body) {
+    std::string message(sizeof(fuse_in_header), '\0');
+    message += body;
+    hffs::receive(*handover_, static_cast<unsigned>(unique / 2 % 8), unique, opcode, message.size());
+    const auto place = handover_->desk(static_cast<unsigned>(unique / 2 % 8));
+    std::memcpy(place.data() + sizeof(fuse_in_header), body.data(), body.size());
+  }
+};
+
+TEST_F(TakenOverTest, WhatWasLeftIsAnsweredAndTheKernelHearsNoInit) {
+  leave(100, FUSE_LOOKUP, std::string("file\0", 5));
+  leave(102, FUSE_LOOKUP, std::string("denied\0", 7));
+  serve_after(1);
+  auto answer = receive();
+  EXPECT_EQ(answer.header.unique, 100u);
+  EXPECT_EQ(answer.as<fuse_entry_out>().nodeid, 42u);
+  answer = receive();
+  EXPECT_EQ(answer.header.unique, 102u);
+  EXPECT_EQ(answer.header.error, -EACCES);
+  EXPECT_TRUE(silent());
+  send_name(FUSE_LOOKUP, "file");
+  EXPECT_EQ(receive().as<fuse_entry_out>().nodeid, 42u);
+}
+
+TEST_F(TakenOverTest, ARequestThatEndsWorkersIsAnswered) {
+  leave(100, FUSE_LOOKUP, std::string("file\0", 5));
+  serve_after(3);
+  const auto answer = receive();
+  EXPECT_EQ(answer.header.unique, 100u);
+  EXPECT_EQ(answer.header.error, -EIO);
+}
+
+TEST_F(TakenOverTest, WhatHasItsAnswerIsNotDoneAgain) {
+  leave(100, FUSE_LOOKUP, std::string("file\0", 5));
+  fuse_out_header said{.len = sizeof(said), .error = -EISDIR, .unique = 100};
+  const iovec part{&said, sizeof(said)};
+  handover_->answering(100, {&part, 1});
+  serve_after(1);
+  const auto answer = receive();
+  EXPECT_EQ(answer.header.unique, 100u);
+  EXPECT_EQ(answer.header.error, -EISDIR);
+  EXPECT_TRUE(silent());
+  EXPECT_TRUE(memory_.next()->left().empty());
 }
 
 }  // namespace

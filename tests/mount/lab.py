@@ -96,6 +96,14 @@ def is_gone(pid):
     return state_of(pid) in (None, "Z", "X")
 
 
+def is_wholly_gone(pid):
+    """Its other threads, too, which have its files open."""
+    try:
+        return is_gone(pid) and len(os.listdir(f"/proc/{pid}/task")) <= 1
+    except FileNotFoundError:
+        return True
+
+
 class Run:
     """A finished command: exit code and words."""
 
@@ -131,7 +139,7 @@ class Mount:
             for each in (self.box, self.point, self.home):
                 os.chown(each, user, user)
         self._process = None
-        self._pid = None
+        self._pid = self._worker = None
 
     # Its life
 
@@ -147,7 +155,7 @@ class Mount:
         if self.background:
             done = self.hffs(*self.command("--log-file", self.log_file, *extra)[1:])
             assert done.code == 0, f"mount failed: {done}"
-            self._pid = self.status()["pid"]
+            self._pid, self._worker = self.status()["pid"], self.worker
             return self
         log = open(self.log_file, "ab")
         with log:
@@ -156,6 +164,7 @@ class Mount:
                                              stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
         self._pid = self._process.pid
         self._wait_mounted()
+        self._worker = self.worker
         return self
 
     def _wait_mounted(self):
@@ -177,7 +186,13 @@ class Mount:
 
     @property
     def pid(self):
+        """The keeper's, who mounted and who ends last."""
         return self._pid
+
+    @property
+    def worker(self):
+        """The pid of who serves now."""
+        return self.status()["worker"]["pid"]
 
     def daemon_gone(self):
         if self._process:
@@ -198,10 +213,12 @@ class Mount:
         assert code in (0, None), f"the daemon ended with {code}:\n{self.log()}"
 
     def kill9(self):
+        """All of it at once, as a machine that loses its power would."""
         os.kill(self._pid, signal.SIGKILL)
         if self._process:
             self._process.wait(10)
         self.wait_gone()
+        eventually(lambda: is_wholly_gone(self._worker), 10, "the worker's end")
 
     def remount(self, *extra):
         return self.start(*extra)

@@ -176,7 +176,7 @@ def test_state_directory_in_use(make):
     other = make.folder()
     for how in ([], ["--foreground"]):
         done = mount.hffs("mount", other, "--state-dir", mount.state, *how)
-        refused(done, 13, str(mount.pid), "in use")
+        refused(done, 13, str(mount.worker), "in use")
         assert not is_mounted(other)
     assert mount.status()["pid"] == mount.pid
 

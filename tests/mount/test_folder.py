@@ -255,13 +255,15 @@ class stopped:
     """with stopped(mount): … – its daemon does nothing."""
 
     def __init__(self, mount):
-        self.pid = mount.pid
+        self.pids = [mount.pid, mount.worker]  # the keeper first, or it would replace the worker
 
     def __enter__(self):
-        os.kill(self.pid, signal.SIGSTOP)
+        for pid in self.pids:
+            os.kill(pid, signal.SIGSTOP)
 
     def __exit__(self, *_):
-        os.kill(self.pid, signal.SIGCONT)
+        for pid in reversed(self.pids):
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_O7_a_hanging_server_holds_up_nobody_else(make):

@@ -113,7 +113,7 @@ def test_B8_nothing_stays_registered(common, kernel_reads):
     """Thousands of opens cost no descriptor: what the kernel holds goes with the last close."""
     repo = verified(common.world, common.mount)
     path = common.mount.file(repo, "model.safetensors")
-    count = lambda: len(os.listdir(f"/proc/{common.mount.pid}/fd"))
+    count = lambda: len(os.listdir(f"/proc/{common.mount.worker}/fd"))
     before = count()
     for _ in range(300):
         with open(path, "rb") as one, open(path, "rb") as two:

@@ -18,6 +18,7 @@
 
 #include "fake_origin.h"
 #include "faulty_disk.h"
+#include "handover.h"
 #include "hffs/filesystem.h"
 #include "wait.h"
 
@@ -203,8 +204,8 @@ class FsTest : public testing::Test {
     catalog_ = std::move(*catalog);
     prefetcher_ = Prefetcher::create(prefetch_, bytes_, *catalog_, *store_, *transfer_,
                                      system_clock(), metrics_);
-    auto files = FileSystem::open(options_, *catalog_, *store_, *transfer_, *prefetcher_, disk_,
-                                  system_clock(), metrics_);
+    auto files = FileSystem::open(options_, *catalog_, *store_, *transfer_, *prefetcher_,
+                                  *handover_, disk_, system_clock(), metrics_);
     ASSERT_TRUE(files) << files.error().message;
     files_ = std::move(*files);
   }
@@ -321,6 +322,8 @@ class FsTest : public testing::Test {
   FaultyDisk::Before fault_ = [](Op, const std::string&) { return Result<void>{}; };
   FaultyDisk disk_{[this](Op op, const std::string& path) { return fault_(op, path); }};
   std::unique_ptr<AccessControl> access_ = allow_everybody();
+  HandoverMemory memory_;
+  std::unique_ptr<Handover> handover_ = memory_.next();
   std::unique_ptr<Store> store_;
   std::unique_ptr<TransferEngine> transfer_;
   std::unique_ptr<Catalog> catalog_;

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "hffs/keeper.h"
+#include "mount_owner.h"
 
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <fstream>
 
-#include "backing.h"
-#include "hffs/guarded.h"
 #include "mount_helper.h"
 #include "mount_point.h"
 #include "mountinfo.h"
@@ -70,76 +69,64 @@ Result<UniqueFd> mount_by_helper(const MountOptions& options, const std::string&
                                 options.allow_other ? ",allow_other" : ""));
 }
 
-class InProcessKeeper final : public Keeper {
- public:
-  Result<UniqueFd> mount(const MountOptions& options) override {
-    auto mount_point = prepare_mount_point(options.mount_point);
-    if (!mount_point) return fail(mount_point);
-    auto device = may_mount() ? mount_directly(options, *mount_point)
-                              : mount_by_helper(options, *mount_point);
-    // In a container root may lack the right in spite of the capability.
-    if (!device && device.error().code == Code::denied && may_mount()) {
-      auto second = mount_by_helper(options, *mount_point);
-      if (second) device = std::move(second);
-    }
-    if (!device) return fail(device);
-    const auto mounts = load_mounts();
-    const MountEntry* top = mounts ? find_top_mount(*mounts, *mount_point) : nullptr;
-    UniqueFd copy(::fcntl(device->get(), F_DUPFD_CLOEXEC, 3));
-    if (!copy) return fail(system_error(errno, "copying the descriptor of the mount"));
-    auto backing = BackingFiles::open(std::move(copy), options.blobs);
-    if (!backing) return fail(backing);
-    auto mine = mine_.lock();
-    mine->backing = std::make_shared<const BackingFiles>(std::move(*backing));
-    mine->mount_point = std::move(*mount_point);
-    mine->device = top != nullptr ? top->device : "";
-    return device;
-  }
-
-  Result<void> may_back() const override {
-    if (may_mount()) return {};
-    return fail(Code::denied, "passthrough needs CAP_SYS_ADMIN; a daemon that root starts has it");
-  }
-
-  Result<std::int32_t> open_backing(const BlobId& blob) override {
-    const auto backing = mine_.lock()->backing;
-    if (!backing) return fail(Code::not_found, "nothing is mounted");
-    return backing->add(blob);
-  }
-
-  void close_backing(std::int32_t id) override {
-    if (const auto backing = mine_.lock()->backing) backing->remove(id);
-  }
-
-  // The connection ends with the last descriptor of it.
-  Result<void> unmount() override {
-    Mine mine;
-    {
-      auto held = mine_.lock();
-      mine = std::exchange(*held, {});
-    }
-    if (mine.mount_point.empty()) return {};
-    const auto mounts = load_mounts();
-    if (!mounts) return fail(Error(mounts.error()));
-    // The device number tells our mount from one that somebody else put there since.
-    const MountEntry* top = find_top_mount(*mounts, mine.mount_point);
-    if (top == nullptr || top->device != mine.device) return {};
-    return detach(mine.mount_point, true);
-  }
-
- private:
-  struct Mine {
-    std::string mount_point;  // empty: not mounted
-    std::string device;
-    std::shared_ptr<const BackingFiles> backing;
-  };
-  Guarded<Mine> mine_;
-};
-
 }  // namespace
 
-std::unique_ptr<Keeper> in_process_keeper() {
-  return std::make_unique<InProcessKeeper>();
+Result<UniqueFd> MountOwner::mount(const MountOptions& options) {
+  auto mount_point = prepare_mount_point(options.mount_point);
+  if (!mount_point) return fail(mount_point);
+  auto device = may_mount() ? mount_directly(options, *mount_point)
+                                    : mount_by_helper(options, *mount_point);
+  // In a container root may lack the right in spite of the capability.
+  if (!device && device.error().code == Code::denied && may_mount()) {
+    auto second = mount_by_helper(options, *mount_point);
+    if (second) device = std::move(second);
+  }
+  if (!device) return fail(device);
+  const auto mounts = load_mounts();
+  const MountEntry* top = mounts ? find_top_mount(*mounts, *mount_point) : nullptr;
+  UniqueFd copy(::fcntl(device->get(), F_DUPFD_CLOEXEC, 3));
+  if (!copy) return fail(system_error(errno, "copying the descriptor of the mount"));
+  auto backing = BackingFiles::open(std::move(copy), options.blobs);
+  if (!backing) return fail(backing);
+  backing_ = std::move(*backing);
+  mount_point_ = std::move(*mount_point);
+  device_number_ = top != nullptr ? top->device : "";
+  return device;
+}
+
+Result<void> MountOwner::may_back() {
+  if (may_mount()) return {};
+  return fail(Code::denied, "passthrough needs CAP_SYS_ADMIN; a daemon that root starts has it");
+}
+
+Result<std::int32_t> MountOwner::open_backing(const BlobId& blob) {
+  if (!backing_) return fail(Code::not_found, "nothing is mounted");
+  return backing_->add(blob);
+}
+
+void MountOwner::close_backing(std::int32_t id) {
+  if (backing_) backing_->remove(id);
+}
+
+// The connection ends with the last descriptor of it.
+Result<void> MountOwner::unmount() {
+  backing_.reset();
+  const std::string mount_point = std::exchange(mount_point_, {});
+  if (mount_point.empty()) return {};
+  const auto mounts = load_mounts();
+  if (!mounts) return fail(Error(mounts.error()));
+  // The device number tells our mount from one that somebody else put there since.
+  const MountEntry* top = find_top_mount(*mounts, mount_point);
+  if (top == nullptr || top->device != device_number_) return {};
+  return detach(mount_point, true);
+}
+
+// Source: Linux Documentation/filesystems/fuse.rst: a connection is named by the minor number of its device.
+void MountOwner::abort() {
+  const std::size_t colon = device_number_.find(':');
+  if (colon == std::string::npos) return;
+  std::ofstream abort(fmt::format("/sys/fs/fuse/connections/{}/abort", device_number_.substr(colon + 1)));
+  abort << "1" << std::flush;
 }
 
 Result<void> unmount(const std::string& mount_point, bool lazy) {

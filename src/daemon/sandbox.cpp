@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sandbox.h"
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+
+#include "hffs/posix.h"
+
+namespace hffs {
+namespace {
+
+// --- capabilities --------------------------------------------------------------------------------
+
+Result<void> drop_capabilities() {
+  constexpr unsigned kReadSearch = CAP_DAC_READ_SEARCH;
+  for (unsigned each = 0; ::prctl(PR_CAPBSET_READ, each) >= 0; ++each)
+    // Without the right to drop there is none to be had either.
+    if (each != kReadSearch && ::prctl(PR_CAPBSET_DROP, each) != 0 && errno != EPERM)
+      return fail(system_error(errno, "dropping a capability"));
+  ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, 2> sets{};
+  if (::syscall(SYS_capget, &header, sets.data()) != 0)
+    return fail(system_error(errno, "reading capabilities"));
+  const std::uint32_t kept = sets[0].permitted & (1u << kReadSearch);
+  sets = {__user_cap_data_struct{.effective = kept, .permitted = kept, .inheritable = 0}, {}};
+  if (::syscall(SYS_capset, &header, sets.data()) != 0)
+    return fail(system_error(errno, "dropping capabilities"));
+  return {};
+}
+
+// --- files ---------------------------------------------------------------------------------------
+
+// Newer than some headers: Landlock's second, third and fifth version.
+constexpr std::uint64_t kRefer = 1u << 13, kTruncate = 1u << 14, kDeviceControl = 1u << 15;
+constexpr std::uint64_t kOfFiles =
+    LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | kTruncate | kDeviceControl;
+constexpr std::uint64_t kOfDirectories =
+    LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+    LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+    LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM | kRefer;
+constexpr std::uint64_t kNeverAllowed = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+                                        LANDLOCK_ACCESS_FS_MAKE_BLOCK | kDeviceControl;
+
+std::uint64_t known_to(long version) {
+  std::uint64_t known = kOfFiles | kOfDirectories;
+  if (version < 2) known &= ~kRefer;
+  if (version < 3) known &= ~kTruncate;
+  if (version < 5) known &= ~kDeviceControl;
+  return known;
+}
+
+Result<void> allow(int rules, const std::string& path, std::uint64_t handled) {
+  const UniqueFd place(::open(path.c_str(), O_PATH | O_CLOEXEC));
+  if (!place) return errno == ENOENT ? Result<void>{} : fail(system_error(errno, path));
+  struct stat found {};
+  if (::fstat(place.get(), &found) != 0) return fail(system_error(errno, path));
+  const std::uint64_t kind = S_ISDIR(found.st_mode) ? kOfFiles | kOfDirectories : kOfFiles;
+  const landlock_path_beneath_attr rule{.allowed_access = handled & kind & ~kNeverAllowed,
+                                        .parent_fd = place.get()};
+  if (::syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
+    return fail(system_error(errno, path));
+  return {};
+}
+
+Result<bool> confine_writes(const Sandbox& sandbox) {
+  const long version = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+  // Before the second version no file may be moved between directories, which a store does.
+  if (version < 2) return false;
+  const landlock_ruleset_attr handled{.handled_access_fs = known_to(version)};
+  const UniqueFd rules(static_cast<int>(
+      ::syscall(SYS_landlock_create_ruleset, &handled, sizeof(handled.handled_access_fs), 0)));
+  if (!rules) return fail(system_error(errno, "making Landlock's rules"));
+  for (const std::string& path : sandbox.writable)
+    if (auto added = allow(rules.get(), path, handled.handled_access_fs); !added) return fail(added);
+  if (::syscall(SYS_landlock_restrict_self, rules.get(), 0) != 0)
+    return fail(system_error(errno, "entering Landlock's rules"));
+  return true;
+}
+
+// --- system calls --------------------------------------------------------------------------------
+
+#if defined(__x86_64__)
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr std::uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
+#else
+constexpr std::uint32_t kArchitecture = 0;
+#endif
+
+constexpr long kRefused[] = {
+    SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_mount,
+    SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_setns, SYS_unshare, SYS_fsopen, SYS_fsmount,
+    SYS_move_mount, SYS_open_tree, SYS_mount_setattr, SYS_init_module, SYS_finit_module,
+    SYS_delete_module, SYS_kexec_load, SYS_kexec_file_load, SYS_bpf, SYS_perf_event_open,
+    SYS_userfaultfd, SYS_io_uring_setup, SYS_open_by_handle_at, SYS_name_to_handle_at,
+    SYS_add_key, SYS_request_key, SYS_keyctl, SYS_reboot, SYS_swapon, SYS_swapoff, SYS_acct,
+    SYS_quotactl, SYS_personality, SYS_fchown, SYS_fchownat, SYS_setxattr, SYS_lsetxattr,
+    SYS_fsetxattr, SYS_tkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo,
+    SYS_pidfd_send_signal, SYS_pidfd_getfd,
+#if defined(__x86_64__)
+    SYS_chown, SYS_lchown,
+#endif
+};
+constexpr std::uint32_t kNewNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
+                                         CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+
+Result<bool> refuse_calls() {
+  if (kArchitecture == 0) return false;
+  constexpr std::uint32_t kNo = SECCOMP_RET_ERRNO | EPERM;
+  const auto load = [](std::size_t offset) {
+    return sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset));
+  };
+  const auto give = [](std::uint32_t verdict) { return sock_filter BPF_STMT(BPF_RET | BPF_K, verdict); };
+  // Goes on with the next one if equal, and over it if not.
+  const auto only_if = [](std::uint32_t value) {
+    return sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1);
+  };
+  std::vector<sock_filter> program;
+  // Another architecture's numbers mean other calls.
+  program.push_back(load(offsetof(seccomp_data, arch)));
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArchitecture, 1, 0));
+  program.push_back(give(SECCOMP_RET_KILL_PROCESS));
+  program.push_back(load(offsetof(seccomp_data, nr)));
+#if defined(__x86_64__)
+  constexpr std::uint32_t kX32 = 0x40000000;
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, kX32, 0, 1));
+  program.push_back(give(kNo));
+#endif
+  for (const long call : kRefused) {
+    program.push_back(only_if(static_cast<std::uint32_t>(call)));
+    program.push_back(give(kNo));
+  }
+  // Whether somebody is there may be asked; signals are for its own threads.
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_kill, 0, 4));
+  program.push_back(load(offsetof(seccomp_data, args[1])));
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0));
+  program.push_back(give(kNo));
+  program.push_back(load(offsetof(seccomp_data, nr)));
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 4));
+  program.push_back(load(offsetof(seccomp_data, args[0])));
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(::getpid()), 1, 0));
+  program.push_back(give(kNo));
+  program.push_back(load(offsetof(seccomp_data, nr)));
+  // Its flags are out of sight; the C library goes back to clone().
+  program.push_back(only_if(SYS_clone3));
+  program.push_back(give(SECCOMP_RET_ERRNO | ENOSYS));
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3));
+  program.push_back(load(offsetof(seccomp_data, args[0])));
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kNewNamespaces, 0, 1));
+  program.push_back(give(kNo));
+  program.push_back(give(SECCOMP_RET_ALLOW));
+  const sock_fprog filter{.len = static_cast<unsigned short>(program.size()), .filter = program.data()};
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) != 0) {
+    if (errno == ENOSYS || errno == EINVAL || errno == EPERM) return false;  // EPERM: a container's own filter
+    return fail(system_error(errno, "refusing system calls"));
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<std::string> enter_sandbox(const Sandbox& sandbox) {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    return fail(system_error(errno, "giving up new privileges"));
+  std::string missing;
+  auto confined = confine_writes(sandbox);
+  if (!confined) return fail(confined);
+  if (!*confined) missing = "Landlock (Linux 5.19 has it)";
+  if (auto dropped = drop_capabilities(); !dropped) return fail(dropped);
+  auto refused = refuse_calls();
+  if (!refused) return fail(refused);
+  if (!*refused) missing += missing.empty() ? "seccomp" : ", seccomp";
+  return missing;
+}
+
+}  // namespace hffs

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace hffs::keeper {
+
+// The own image is there even if the program's file is not.
+Result<Worker> start_worker(const KeeperOptions& options, bool own_image) {
+  auto ends = Channel::pair();
+  if (!ends) return fail(ends);
+  std::vector<std::string> words = options.worker;
+  if (own_image) words[0] = "/proc/self/exe";
+  std::vector<char*> arguments;
+  for (auto& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail(system_error(errno, "starting the worker"));
+  if (pid == 0) {
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    if (options.directory) (void)!::fchdir(options.directory.get());
+    // dup2 onto itself would leave the flag that closes it.
+    if (ends->second.get() == kWorkerSocket ? ::fcntl(kWorkerSocket, F_SETFD, 0) == 0
+                                            : ::dup2(ends->second.get(), kWorkerSocket) >= 0)
+      ::execv(arguments[0], arguments.data());
+    ::_exit(127);
+  }
+  Worker worker{.pid = pid,
+                .process = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))),
+                .channel = std::move(ends->first),
+                .heard = std::chrono::steady_clock::now(),
+                .serving = {},
+                .failure = {}};
+  if (!worker.process) {
+    const int reason = errno;
+    ::kill(pid, SIGKILL);
+    (void)!::waitpid(pid, nullptr, 0);
+    return fail(system_error(reason, "watching the worker"));
+  }
+  return worker;
+}
+
+}  // namespace hffs::keeper

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A worker as its keeper sees it: a process, and a channel to it. Threads: the keeper's one.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <optional>
+
+#include "channel.h"
+#include "hffs/keeper.h"
+
+namespace hffs::keeper {
+
+struct Worker {
+  pid_t pid = 0;
+  UniqueFd process;
+  std::optional<Channel> channel;  // nothing: it has closed it
+  std::chrono::steady_clock::time_point heard;
+  bool spoke = false;
+  std::optional<std::chrono::steady_clock::time_point> serving;
+  std::optional<Error> failure;
+};
+
+// Runs the program as it is now, or as this process has it. It may have ended already.
+Result<Worker> start_worker(const KeeperOptions& options, bool own_image);
+
+}  // namespace hffs::keeper

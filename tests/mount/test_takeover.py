@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: Apache-2.0
+"""K: who serves may die, hang or be replaced: readers pause, and go on. Linux never hears of it."""
+import contextlib
+import hashlib
+import mmap
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+from lab import MIB, drop_caches, eventually, is_gone, is_mounted
+from test_passthrough import OLD, verified
+from world import fresh_bytes
+
+SIZE = 12 * MIB + 4321
+
+
+def read_for_ever(path, digest, how):
+    """Reads all of a file again and again until told to stop: how often, and the longest wait for one piece."""
+    wanted, rounds, slowest, piece = bytes.fromhex(digest), 0, 0.0, 128 << 10
+    stopped = threading.Event()
+    threading.Thread(target=lambda: (hear(), stopped.set()), daemon=True).start()
+    order = random.Random(how)
+    held = os.open(path, os.O_RDONLY)
+    size = os.fstat(held).st_size
+    places = list(range(0, size, piece))
+    say("reads")
+    while not stopped.is_set() or rounds == 0:
+        found = [b""] * len(places)
+        numbers = list(range(len(places)))
+        if how in ("random", "mmap"):
+            order.shuffle(numbers)
+        fd = held if rounds % 2 == 0 else os.open(path, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        memory = mmap.mmap(fd, 0, prot=mmap.PROT_READ) if how == "mmap" else None
+        for number in numbers:
+            began = time.monotonic()
+            at = places[number]
+            found[number] = memory[at:at + piece] if memory else os.pread(fd, piece, at)
+            slowest = max(slowest, time.monotonic() - began)
+        if memory:
+            memory.close()
+        if fd != held:
+            os.close(fd)
+        if hashlib.sha256(b"".join(found)).digest() != wanted:
+            raise RuntimeError(f"wrong bytes in round {rounds}")
+        rounds += 1
+    return [rounds, slowest]
+
+
+def digest_of(data):
+    import hashlib
+    return hashlib.sha256(data).hexdigest()
+
+
+def kill(mount, number=signal.SIGKILL):
+    """The worker; returns once another one serves."""
+    before = mount.worker
+    os.kill(before, number)
+    eventually(lambda: mount.hffs("status", "--state-dir", str(mount.state), "--json").code == 0
+               and mount.worker != before, 20, "another worker")
+    assert is_gone(before)
+
+
+@pytest.fixture(params=["new kernel", "old kernel"])
+def kernel(request):
+    return OLD if request.param == "old kernel" else ""
+
+
+@pytest.mark.limit(600)
+def test_K1_readers_go_on_when_the_worker_is_killed(make, root, kernel, rounds):
+    world = make.world()
+    mount = make.mount(world, config=kernel + "sync_interval = 0.05\n")
+    big = verified(world, mount, {"model.safetensors": fresh_bytes(SIZE)})
+    small = verified(world, mount, {"config.json": fresh_bytes(300_000)})
+    readers = []
+    for repo, path in ((big, "model.safetensors"), (small, "config.json")):
+        for how in ("sequential", "random", "mmap"):
+            readers.append(make.child(read_for_ever, str(mount.file(repo, path)), digest_of(repo.content[path]), how))
+    # And one that arrives while all of this happens.
+    cold = world.add({"cold.bin": fresh_bytes(6 * MIB + 99)})
+    readers.append(make.child(read_for_ever, str(mount.file(cold, "cold.bin")), digest_of(cold.content["cold.bin"]), "random"))
+    for each in readers:
+        assert each.heard() == "reads"
+    times = min(rounds, 100)
+    for number in range(times):
+        kill(mount, signal.SIGSEGV if number % 3 == 2 else signal.SIGKILL)
+        time.sleep(0.05)
+    for each in readers:
+        each.tell("stop")
+    waits = []
+    for each in readers:
+        done, slowest = each.result(60)
+        waits.append(slowest)
+        assert done > 0 and slowest < 2, f"one piece took {slowest:.2f} s"
+    print(f"{times} kills under {len(readers)} readers; the longest that one of them waited for 128 KiB: {max(waits):.3f} s")
+    assert mount.status()["worker"]["restarts"] == times
+    assert mount.log().count("another one goes on") == times
+
+
+def test_K2_what_waited_is_answered_by_the_next(make, kernel):
+    """Requests that the kernel has handed over, and will not send again."""
+    world = make.world()
+    mount = make.mount(world, config=kernel)
+    repo = world.add({"a.bin": fresh_bytes(3 * MIB)})
+    os.stat(mount.file(repo, "a.bin"))
+    world.hub.faults.add("stall", on="content")
+    child = make.child(read_for_ever, str(mount.file(repo, "a.bin")), digest_of(repo.content["a.bin"]), "sequential")
+    assert child.heard() == "reads"
+    eventually(lambda: mount.metric("reads_waiting") > 0, 10)
+    for _ in range(2):
+        kill(mount)
+        eventually(lambda: mount.metric("reads_waiting") > 0, 10, "the read of before")
+    world.hub.faults.clear()
+    child.tell("stop")
+    assert child.result(60)[0] > 0
+
+
+def test_K3_what_is_open_stays_open_in_its_mode(make, root):
+    """A node that the kernel reads by itself is opened again behind the kill: with another file it would refuse."""
+    world = make.world()
+    mount = make.mount(world)
+    repo = verified(world, mount, {"model.safetensors": fresh_bytes(SIZE)})
+    if mount.status()["mode"] != "passthrough":
+        pytest.skip("no passthrough here")
+    path, data = mount.file(repo, "model.safetensors"), repo.content["model.safetensors"]
+    with open(path, "rb") as first:
+        assert first.read(10) == data[:10]
+        for _ in range(3):
+            kill(mount)
+            assert drop_caches()
+            with open(path, "rb") as again:
+                assert again.read() == data
+            first.seek(0)
+            assert first.read() == data
+            assert mount.metric("fuse_reads") == 0, "READs reached the daemon"
+            assert mount.metric("passthrough_opens") == 1
+    kill(mount)
+    with open(path, "rb") as last:
+        assert last.read() == data
+
+
+@pytest.mark.waits
+def test_K4_a_worker_that_hangs_is_replaced(make):
+    world = make.world()
+    mount = make.mount(world)
+    repo = verified(world, mount, {"a.bin": fresh_bytes(2 * MIB)})
+    cold = world.add({"b.bin": fresh_bytes(MIB)})
+    before = mount.worker
+    os.kill(before, signal.SIGSTOP)
+    began = time.monotonic()
+    assert mount.file(cold, "b.bin").read_bytes() == cold.content["b.bin"]
+    assert 3 < time.monotonic() - began < 8
+    assert is_gone(before) and mount.worker != before
+    assert "has not been heard of" in mount.log()
+    assert mount.file(repo, "a.bin").read_bytes() == repo.content["a.bin"]
+
+
+def test_K5_replaced_on_demand(make):
+    world = make.world()
+    mount = make.mount(world)
+    repo = verified(world, mount, {"a.bin": fresh_bytes(2 * MIB)})
+    before = mount.worker
+    os.kill(mount.pid, signal.SIGUSR1)
+    eventually(lambda: is_gone(before), 10)
+    assert mount.file(repo, "a.bin").read_bytes() == repo.content["a.bin"]
+    assert mount.worker != before
+    assert "is replaced by" in mount.log() and "another one goes on" not in mount.log()
+
+
+@pytest.mark.waits
+def test_K6_workers_that_end_at_once_come_more_slowly(make):
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add({"a.txt": b"a"})
+    assert mount.file(repo, "a.txt").read_bytes() == b"a"
+    good = mount.state / "hffs-v1/FORMAT"
+    words = good.read_text()
+    good.write_text(words.replace("version 1", "version 99"))
+    os.kill(mount.worker, signal.SIGKILL)
+    eventually(lambda: "in a row" in mount.log(), 20)
+    assert "version 99" in mount.log(), "the reason is not told"
+    said = mount.log().count("another one goes on")
+    time.sleep(3)
+    assert mount.log().count("another one goes on") <= said + 3
+    good.write_text(words)
+    assert mount.file(repo, "a.txt").read_bytes() == b"a"
+    assert mount.status()["worker"]["restarts"] >= 1
+
+
+def test_K7_both_end_together(make):
+    mount = make.mount(make.world())
+    worker = mount.worker
+    os.kill(mount.pid, signal.SIGKILL)
+    mount.wait_gone()
+    eventually(lambda: is_gone(worker), 5, "the worker's end")
+
+
+@pytest.mark.parametrize("how", ["umount", "signal"])
+def test_K8_a_mount_with_another_worker_ends_as_any(make, how):
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add({"a.txt": b"a"})
+    assert mount.file(repo, "a.txt").read_bytes() == b"a"
+    kill(mount)
+    if how == "umount":
+        mount.umount()
+    else:
+        os.kill(mount.pid, signal.SIGTERM)
+        assert mount.wait_gone() == 0
+    assert not is_mounted(mount.point)
+
+
+def scribble(top, number):
+    """Changes names and files below a directory of its own until told to stop. Each call must do what it does on any
+    file system, once: that nothing is lost or done twice shows at the next one. How many rounds."""
+    stopped = threading.Event()
+    threading.Thread(target=lambda: (hear(), stopped.set()), daemon=True).start()
+    rounds = 0
+    os.mkdir(f"{top}/{number}")
+    os.chdir(f"{top}/{number}")
+    say("writes")
+    while not stopped.is_set() or rounds == 0:
+        data = os.urandom(random.randrange(1, 200_000))
+        os.mkdir("d")
+        with open("d/a", "xb", buffering=0) as file:
+            for at in range(0, len(data), 60_000):
+                assert file.write(data[at:at + 60_000]) == len(data[at:at + 60_000])
+        os.symlink("a", "d/link")
+        with open("d/b", "xb") as file:
+            file.write(b"old")
+        old = open("d/b", "rb")
+        os.rename("d/a", "d/b")
+        assert old.read() == b"old", "a replaced file lives while it is open"
+        old.close()
+        with open("d/b", "r+b", buffering=0) as file:
+            assert file.read() == data
+            os.unlink("d/b")
+            file.seek(0)
+            assert file.read() == data, "a removed file lives while it is open"
+            file.truncate(10)
+            assert os.fstat(file.fileno()).st_size == 10
+        assert sorted(os.listdir("d")) == ["link"], os.listdir("d")
+        os.unlink("d/link")
+        os.rmdir("d")
+        assert os.listdir(".") == []
+        rounds += 1
+    os.chdir("/")
+    os.rmdir(f"{top}/{number}")
+    return rounds
+
+
+@pytest.mark.limit(600)
+def test_K9_what_users_write_is_done_once(make, kernel, rounds):
+    world = make.world()
+    mount = make.mount(world, config=kernel)
+    top = mount.point / ".locks"
+    writers = [make.child(scribble, str(top), number) for number in range(4)]
+    for each in writers:
+        assert each.heard() == "writes"
+    for _ in range(min(rounds, 100)):
+        kill(mount)
+        time.sleep(0.05)
+    for each in writers:
+        with contextlib.suppress(BrokenPipeError):  # what it ended with is told below
+            each.tell("stop")
+    for each in writers:
+        assert each.result(60) > 0
+    assert os.listdir(top) == []
+    # The kernel closes files behind close().
+    eventually(lambda: not os.listdir(mount.state / "hffs-v1/overlay"), 5, "the end of removed files")
+    eventually(lambda: mount.metric("overlay_nodes") == 0, 5)
+
+
+def test_K10_another_program_takes_over(make, root):
+    """An upgrade: the program's file is another one by then. Nobody waits longer than for a kill."""
+    world = make.world()
+    mount = make.mount(world)
+    repo = verified(world, mount, {"a.bin": fresh_bytes(2 * MIB)})
+    reader = make.child(read_for_ever, str(mount.file(repo, "a.bin")), digest_of(repo.content["a.bin"]), "random")
+    assert reader.heard() == "reads"
+    for _ in range(5):
+        before = mount.worker
+        os.kill(mount.pid, signal.SIGUSR1)
+        eventually(lambda: is_gone(before), 10)
+        eventually(lambda: mount.hffs("status", "--state-dir", str(mount.state), "--json").code == 0, 10)
+    reader.tell("stop")
+    slowest = reader.result(60)[1]
+    print(f"5 replacements; the longest that a reader waited for 128 KiB: {slowest:.3f} s")
+    assert slowest < 2
+    assert "another one goes on" not in mount.log()
+
+
+def test_K11_one_that_wants_another_session_is_refused(make, root):
+    """Its kernel would have to forget what it was told: the old worker goes on, and says nothing else."""
+    world = make.world()
+    mount = make.mount(world, config="sync_interval = 0.05\n")
+    if mount.status()["mode"] != "passthrough":
+        pytest.skip("there is no other session here")
+    repo = verified(world, mount, {"a.bin": fresh_bytes(2 * MIB)})
+    before = mount.worker
+    words = mount.config.read_text()
+    mount.config.write_text(words + OLD)
+    os.kill(mount.pid, signal.SIGUSR1)
+    eventually(lambda: "the new worker cannot serve" in mount.log(), 10)
+    assert "wants another session" in mount.log() and "the old one goes on" in mount.log()
+    assert mount.worker == before
+    assert mount.file(repo, "a.bin").read_bytes() == repo.content["a.bin"]
+    # Killed now, another one has the settings that are refused; with the old ones it goes on.
+    mount.config.write_text(words)
+    kill(mount)
+    assert mount.file(repo, "a.bin").read_bytes() == repo.content["a.bin"]
+
+
+def test_K11_settings_that_are_wrong_change_nothing(make):
+    world = make.world()
+    mount = make.mount(world, config="sync_interval = 0.05\n")
+    before = mount.worker
+    words = mount.config.read_text()
+    mount.config.write_text(words + "nonsense = 1\n")
+    os.kill(mount.pid, signal.SIGUSR1)
+    eventually(lambda: "the new worker cannot serve" in mount.log(), 10)
+    assert "nonsense" in mount.log()
+    assert mount.worker == before
+
+
+def test_K12_the_worker_has_no_rights(make):
+    """Each of its threads. That it writes below its store alone: tests/unit/daemon_test.cpp."""
+    mount = make.mount(make.world())
+    kill(mount)
+    read_search = 1 << 2
+    for thread in os.listdir(f"/proc/{mount.worker}/task"):
+        with open(f"/proc/{mount.worker}/task/{thread}/status", encoding="utf-8") as file:
+            status = dict(line.split(":", 1) for line in file)
+        for each in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
+            assert int(status[each], 16) & ~read_search == 0, f"{each} of {status['Name']}: {status[each]}"
+        if os.getuid() == 0:
+            assert int(status["CapBnd"], 16) & ~read_search == 0, f"CapBnd of {status['Name']}: {status['CapBnd']}"
+        assert int(status["NoNewPrivs"]) == 1, status["Name"]
+        assert int(status["Seccomp"]) == 2, status["Name"]
+    assert "does not confine" not in mount.log()
+
+
+def test_K11_another_state_directory_is_refused(make):
+    """The kernel has believed the numbers of this one."""
+    world = make.world()
+    mount = make.mount(world, config="sync_interval = 0.05\n")
+    repo = world.add({"a.txt": b"a"})
+    assert mount.file(repo, "a.txt").read_bytes() == b"a"
+    before = mount.worker
+    shutil.move(mount.state / "hffs-v1/index", mount.state / "aside")
+    shutil.copytree(mount.state / "aside", mount.state / "hffs-v1/index")
+    os.kill(mount.pid, signal.SIGUSR1)
+    eventually(lambda: "another index" in mount.log(), 10)
+    assert mount.worker == before
+    assert mount.file(repo, "a.txt").read_bytes() == b"a"
+
+
+def test_K7_the_end_is_heard_while_another_worker_comes(make):
+    mount = make.mount(make.world())
+    os.kill(mount.pid, signal.SIGUSR1)
+    os.kill(mount.pid, signal.SIGTERM)
+    assert mount.wait_gone() == 0
+    assert not is_mounted(mount.point)
+
+
+def test_K1_mounted_from_within(make):
+    """`cd hf; hffs mount .`: the next worker must not look there."""
+    world = make.world()
+    mount = make.mount(world, start=False)
+    done = subprocess.run([*mount.command()[:2], ".", *mount.command()[3:], "--log-file", str(mount.log_file)],
+                          cwd=mount.point, env=mount.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    mount._pid = mount.status()["pid"]
+    mount._worker = mount.worker
+    repo = world.add({"a.txt": b"a"})
+    assert mount.file(repo, "a.txt").read_bytes() == b"a"
+    kill(mount)
+    assert mount.file(repo, "a.txt").read_bytes() == b"a"
+    mount.umount()
