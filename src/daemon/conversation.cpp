@@ -68,7 +68,7 @@ Result<void> WithStateDirectory::open(const Config& config) {
   auto catalog = Catalog::open({}, *origin_, *store_, *access_, clock, metrics_);
   if (!catalog) return fail(catalog);
   catalog_ = std::move(*catalog);
-  imports_ = std::make_unique<ImportJobs>(*catalog_, *store_, system_disk());
+  imports_ = std::make_unique<ImportJobs>(std::string(), *catalog_, *store_, system_disk());
   verifications_ = std::make_shared<VerifyJobs>(catalog_, *store_, clock);
   return {};
 }

@@ -211,7 +211,7 @@ Result<void> RunningDaemon::mount() {
 }
 
 Result<void> RunningDaemon::listen() {
-  imports_ = std::make_unique<ImportJobs>(*catalog_, *store_, system_disk());
+  imports_ = std::make_unique<ImportJobs>(config_.mount_point, *catalog_, *store_, system_disk());
   verifications_ = std::make_shared<VerifyJobs>(catalog_, *store_, system_clock());
   commands_ = std::make_unique<Commands>(Commands::Parts{
       .config = config_,

@@ -74,6 +74,9 @@ Result<json> ImportJobs::start(const Peer& peer, const json& request) {
   ImportRequest wanted{.path = std::move(*path), .importer = peer.uid};
   if (!wanted.path.starts_with('/'))
     return fail(Code::invalid, "the request needs an absolute \"path\"");
+  // What is there is here already; and a daemon that is killed while it waits for itself cannot end.
+  if (!mount_point_.empty() && (wanted.path + '/').starts_with(mount_point_ + '/'))
+    return fail(Code::invalid, "{} lies in the mount itself", wanted.path);
   if (request.contains("repo")) {
     auto name = text_of(request, "repo", std::nullopt);
     if (!name) return fail(name);

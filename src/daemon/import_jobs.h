@@ -14,8 +14,9 @@ namespace hffs {
 
 class ImportJobs {
  public:
-  ImportJobs(Trees& trees, Store& store, Disk& disk)
-      : trees_(trees), store_(store), disk_(disk) {}
+  // `mount_point` empty: nothing is mounted.
+  ImportJobs(std::string mount_point, Trees& trees, Store& store, Disk& disk)
+      : mount_point_(std::move(mount_point)), trees_(trees), store_(store), disk_(disk) {}
 
   // "path"; of a plain folder also "repo" and "revision"; "confirmed_only", "compare", and "device" and
   // "inode", which the folder must have (carry.h).
@@ -23,6 +24,7 @@ class ImportJobs {
   Result<nlohmann::json> look(const Peer& peer, const nlohmann::json& request);
 
  private:
+  const std::string mount_point_;
   Trees& trees_;
   Store& store_;
   Disk& disk_;

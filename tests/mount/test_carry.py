@@ -160,6 +160,17 @@ def test_C1_a_folder_of_files(make):
     assert not exists(mount.file(repo, "notes.txt"))
 
 
+def test_C1_nothing_is_imported_from_the_mount(make):
+    """The daemon would wait for itself."""
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add({"a.txt": b"a"})
+    assert mount.file(repo, "a.txt").read_bytes() == b"a"
+    for each in (mount.point, mount.repo(repo.id)):
+        done = mount.hffs("import", each, "--state-dir", mount.state)
+        assert done.code == 2 and "in the mount" in done.err, done
+
+
 def test_C1_only_root_and_the_daemons_user_may(make, root):
     world = make.world()
     mount = make.mount(world, "--allow-other")
