@@ -135,7 +135,6 @@ Result<void> Overlay::check_replace(State& state, const OverlayNode& node, Overl
 }
 
 Result<void> Overlay::move(const Caller& caller, const Move& move) {
-  if (was_done(caller)) return {};
   const uid_t user = caller.uid;
   Leftover left;
   {

@@ -32,14 +32,6 @@ class FsTakeoverTest : public FsTest {
   void is_open(NodeId node, std::uint32_t count = 1) {
     ASSERT_TRUE(handover_->add_open({.node = node.value, .count = count, .backing = 0}, 0));
   }
-  NodeId locks() { return NodeId::of(FixedNode::locks); }
-  std::size_t data_files() {
-    std::size_t count = 0;
-    for ([[maybe_unused]] const auto& item :
-         std::filesystem::directory_iterator(*store_->directory("overlay")))
-      ++count;
-    return count;
-  }
   Result<void> rename_as(const Caller& caller, NodeId from, std::string_view name, NodeId to, std::string_view new_name) {
     return wait_for<void>([&](Done<void> done) {
       files_->rename(caller, from, name, to, new_name, 0, std::move(done));

@@ -11,17 +11,7 @@ using test::FsTest;
 using test::kCommitA;
 using test::Op;
 
-class OverlayTest : public FsTest {
- protected:
-  NodeId locks() { return NodeId::of(FixedNode::locks); }
-  std::size_t data_files() {
-    std::size_t count = 0;
-    for ([[maybe_unused]] const auto& item :
-         std::filesystem::directory_iterator(*store_->directory("overlay")))
-      ++count;
-    return count;
-  }
-};
+class OverlayTest : public FsTest {};
 
 TEST_F(OverlayTest, TwoUsersHaveTwoFilesOfOneName) {
   const NodeId one = put(kAlice, locks(), "a.lock", "alice");

@@ -277,7 +277,7 @@ def test_K9_what_users_write_is_done_once(make, kernel, rounds):
 
 
 def test_K10_another_program_takes_over(make, root):
-    """An upgrade: the program's file is another one by then. Nobody waits longer than for a kill."""
+    """Started anew from its file, as for an upgrade. Nobody waits longer than for a kill."""
     world = make.world()
     mount = make.mount(world)
     repo = verified(world, mount, {"a.bin": fresh_bytes(2 * MIB)})
@@ -310,7 +310,7 @@ def test_K11_one_that_wants_another_session_is_refused(make, root):
     assert "wants another session" in mount.log() and "the old one goes on" in mount.log()
     assert mount.worker == before
     assert mount.file(repo, "a.bin").read_bytes() == repo.content["a.bin"]
-    # Killed now, another one has the settings that are refused; with the old ones it goes on.
+    # Nothing of the one that was refused is left: with the settings as they were another one goes on.
     mount.config.write_text(words)
     kill(mount)
     assert mount.file(repo, "a.bin").read_bytes() == repo.content["a.bin"]

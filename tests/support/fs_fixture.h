@@ -222,6 +222,14 @@ class FsTest : public testing::Test {
     open();
   }
 
+  NodeId locks() { return NodeId::of(FixedNode::locks); }
+  std::size_t data_files() {
+    std::size_t count = 0;
+    for ([[maybe_unused]] const auto& item :
+         std::filesystem::directory_iterator(*store_->directory("overlay")))
+      ++count;
+    return count;
+  }
   static Caller user(uid_t uid) { return {uid, uid, 1}; }
   Result<Entry> lookup(uid_t uid, NodeId parent, std::string_view name) {
     return wait_for<Entry>(
