@@ -11,22 +11,23 @@ import pathlib
 import re
 import sys
 
-BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "record", "timer"}
+BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "record", "timer",
+        "flight", "recent"}
 # module: the public headers (beside those of base) that its sources may include.
 MAY_INCLUDE = {
     "base": set(),
-    "hub": {"hub"},
+    "hub": {"hub", "credentials"},
     "store": {"store", "blob", "bounds", "scrub", "content_hash"},
     "folder": {"folder", "folder_origin", "layout", "naming", "hub", "content_hash"},
-    "access": {"access", "hub"},
+    "access": {"access", "wallet", "hub"},
     "transfer": {"transfer", "hub", "store"},
     "catalog": {"catalog", "trees", "pins", "frozen_refs", "versions", "hub", "store", "access"},
     "carry": {"carry", "trees", "content_hash", "store", "folder", "layout", "naming"},
     "prefetch": {"prefetch", "hub", "store", "transfer", "catalog"},
     "fs": {"filesystem", "recorder", "versions", "store", "access", "transfer", "catalog", "prefetch", "keeper", "handover"},
     "keeper": {"keeper", "handover"},
-    "daemon": {"daemon", "hub", "store", "bounds", "scrub", "access", "transfer", "catalog", "pins", "frozen_refs",
-               "versions", "prefetch", "filesystem", "recorder", "keeper", "carry", "trees", "folder_origin"},
+    "daemon": {"daemon", "hub", "store", "bounds", "scrub", "access", "wallet", "transfer", "catalog", "pins",
+               "frozen_refs", "versions", "prefetch", "filesystem", "recorder", "keeper", "carry", "trees", "folder_origin"},
     "adopt": {"adopt"},
     "cli": {"daemon", "keeper", "carry", "adopt"},
 }
@@ -41,9 +42,9 @@ ONLY_IN = {
     r"toml\+\+/.*|toml\.hpp": "src/daemon/",
 }
 # public header: the public headers that it may include, by the same arrows.
-HEADER_OWNER = {"hub": "hub", "store": "store", "blob": "store", "bounds": "store", "scrub": "store",
+HEADER_OWNER = {"hub": "hub", "credentials": "hub", "store": "store", "blob": "store", "bounds": "store", "scrub": "store",
                 "content_hash": "store", "folder": "folder", "folder_origin": "folder", "layout": "folder", "naming": "folder",
-                "access": "access", "transfer": "transfer",
+                "access": "access", "wallet": "access", "transfer": "transfer",
                 "catalog": "catalog", "trees": "catalog", "pins": "catalog", "frozen_refs": "catalog", "versions": "catalog",
                 "carry": "carry", "prefetch": "prefetch", "filesystem": "fs", "recorder": "fs", "keeper": "keeper", "handover": "keeper",
                 "adopt": "adopt", "daemon": "daemon"}

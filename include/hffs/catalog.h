@@ -150,6 +150,11 @@ class Catalog : public Trees {
                     Done<std::vector<DirItem>> done) = 0;
   // The text of a fixed file or of a ref (its commit, no newline). Starts a refresh of a stale ref.
   virtual Result<std::string> read_text(NodeId node) = 0;
+  // Whether the caller may see one of the repositories that the node is of (a blob may be of many), asked anew as far
+  // as the gate wants to: for whoever opens it, by whatever way he came. not_found, denied: as access.h.
+  virtual void admit(const Caller& caller, NodeId node, Done<void> done) = 0;
+  // The same without a question: false where one is needed.
+  virtual bool sees(const Caller& caller, NodeId node) = 0;
   // A client wrote a ref: ask the Hub for its value now. `name` below a directory of refs; or empty,
   // and `directory` is the ref itself.
   virtual void refresh_ref(NodeId directory, std::string_view name) = 0;

@@ -76,6 +76,9 @@ class FileSystem {
   virtual void list(const Caller& caller, NodeId directory, std::uint64_t cookie, std::size_t most,
                     std::stop_token stop, Done<std::vector<DirItem>> done) = 0;
 
+  // Before open_file() of what was there before: whether the caller may. sees(): that needs no question, and he may.
+  virtual bool sees(const Caller& caller, NodeId node) = 0;
+  virtual void admit(const Caller& caller, NodeId node, std::stop_token stop, Done<void> done) = 0;
   virtual Result<Opened> open_file(const Caller& caller, NodeId node, int flags) = 0;
   virtual void read(const Caller& caller, NodeId node, ByteRange range, std::stop_token stop,
                     Done<std::vector<std::byte>> done) = 0;

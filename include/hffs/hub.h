@@ -28,23 +28,12 @@
 
 #include "hffs/bytes.h"
 #include "hffs/clock.h"
+#include "hffs/credentials.h"
 #include "hffs/error.h"
 #include "hffs/ids.h"
 #include "hffs/telemetry.h"
 
 namespace hffs {
-
-// A token. It cannot be formatted, compared in a log or printed; only the HTTP layer reveals it.
-class Secret {
- public:
-  Secret() = default;
-  explicit Secret(std::string value) : value_(std::move(value)) {}
-  bool empty() const { return value_.empty(); }
-  const std::string& reveal() const { return value_; }
-
- private:
-  std::string value_;
-};
 
 constexpr uid_t kFolderItself = static_cast<uid_t>(-1);  // no user's
 
@@ -125,6 +114,21 @@ class Origin {
   // one that does not exist for us (Code::not_found), as far as the endpoint does.
   virtual void fetch_revision(const RepoId& repo, const std::string& revision,
                               Done<RepoInfo> done) = 0;
+  // What everybody may know of a repository: as fetch_revision() of "main", with no user's token.
+  virtual void look(const RepoId& repo, Done<RepoInfo> done) {
+    fetch_revision(repo, "main", std::move(done));
+  }
+  // Whether this token may read the repository's files. not_found: it does not exist for the token. denied,
+  // needs_login: it may not, the latter also where the token is no good. By auth-check, or a HEAD of a file.
+  virtual void check_access(const RepoId& repo, Secret token, Done<void> done) {
+    (void)token;
+    done(fail(Code::not_found, "{}: nobody is asked who may read it", repo.text()));
+  }
+  // Whose token it is, as the Hub calls them. needs_login: it is no good. unsupported: the endpoint cannot tell.
+  virtual void ask_name(Secret token, Done<std::string> done) {
+    (void)token;
+    done(fail(Code::unsupported, "no Hub is asked"));
+  }
   // One page of a commit's recursive tree; `cursor` empty for the first.
   virtual void fetch_tree_page(const RepoId& repo, const CommitId& commit,
                                const std::string& cursor, Done<TreePage> done) = 0;
@@ -161,6 +165,7 @@ class Origin {
 struct OriginOptions {
   std::vector<std::string> endpoints{"https://huggingface.co"};  // tried in order
   Secret token;                                                  // the daemon's own service token
+  Credentials* credentials = nullptr;  // of users; outlives the origin. Null: there are none
   std::string ca_bundle;  // a file or a directory; empty: the system's
   std::string user_agent = "hffs";
   bool offline = false;  // every call fails at once with Code::offline

@@ -57,6 +57,11 @@ class Keeper {
   virtual Result<std::int32_t> open_backing(const BlobId& blob) = 0;
   virtual void close_backing(std::int32_t id) = 0;
 
+  // A process with this user's rights and a few seconds to live looks for the user's token of the Hub, where the
+  // Hub's clients would if they ran in `process` (0: none is known), and writes it to what is returned; nothing if
+  // there is none. unsupported: the keeper is not root.
+  virtual Result<UniqueFd> read_token(uid_t user, pid_t process) = 0;
+
   // Detaches the mount. Fine if it is gone already.
   virtual Result<void> unmount() = 0;
   // Ends the connection: who has files of it open gets errors.

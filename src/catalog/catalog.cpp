@@ -13,7 +13,7 @@ CatalogImpl::CatalogImpl(CatalogOptions options, Origin& origin, Store& store,
       access_(access),
       clock_(clock),
       metrics_(metrics),
-      resolver_(std::make_shared<Resolver>(options_, origin, store, clock)),
+      resolver_(std::make_shared<Resolver>(options_, origin, store, access, clock)),
       trees_(std::make_shared<TreeLoader>(options_, origin, store, clock)) {}
 
 std::optional<RepoRow> CatalogImpl::repo_row(RepoNumber number) {
@@ -61,7 +61,7 @@ void CatalogImpl::refresh_ref(NodeId directory, std::string_view name) {
 
 Result<std::vector<FileSource>> CatalogImpl::sources_of(std::uint64_t blob_number) {
   const auto blob = store_.blob(blob_number);
-  std::vector<FileSource> sources;
+  std::vector<FileSource> open, sources;
   store_.read([&](const ReadTxn& txn) {
     if (!blob) return;
     for (const SourceRow& row : load_sources(txn, blob_number)) {
@@ -69,9 +69,14 @@ Result<std::vector<FileSource>> CatalogImpl::sources_of(std::uint64_t blob_numbe
       const auto commit = load_commit(txn, row.commit);
       std::string path = path_of(txn, row.commit, row.position);
       if (!repo || !commit || path.empty()) continue;
-      sources.push_back({repo->canonical, commit->id, std::move(path), blob->id, blob->size});
+      FileSource source{repo->canonical, commit->id, std::move(path), blob->id, blob->size};
+      // What is public is nobody's token's business.
+      if (access_.is_open(repo->id)) open.push_back(std::move(source));
+      else sources.push_back(std::move(source));
     }
   });
+  sources.insert(sources.begin(), std::make_move_iterator(open.begin()),
+                 std::make_move_iterator(open.end()));
   if (sources.empty())
     return fail(Code::not_found, "no repository is known to have blob number {}", blob_number);
   return sources;
@@ -201,6 +206,10 @@ class Handle final : public Catalog {
   }
   std::string describe(NodeId node) override { return impl_->describe(node); }
   std::optional<RepoId> repo_of(NodeId node) override { return impl_->repo_of(node); }
+  void admit(const Caller& caller, NodeId node, Done<void> done) override {
+    impl_->admit(caller, node, std::move(done));
+  }
+  bool sees(const Caller& caller, NodeId node) override { return impl_->sees(caller, node); }
   Usage usage() const override { return impl_->usage(); }
   void ask_revision(const RepoId& repo, const std::string& revision,
                     Done<CommitId> done) override {
@@ -230,8 +239,10 @@ class Handle final : public Catalog {
 Result<std::unique_ptr<Catalog>> Catalog::open(CatalogOptions options, Origin& origin, Store& store,
                                                AccessControl& access, const Clock& clock,
                                                Metrics& metrics) {
-  return std::make_unique<catalog::Handle>(std::make_shared<catalog::CatalogImpl>(
-      std::move(options), origin, store, access, clock, metrics));
+  auto impl = std::make_shared<catalog::CatalogImpl>(std::move(options), origin, store, access,
+                                                     clock, metrics);
+  impl->connect_gate();
+  return std::make_unique<catalog::Handle>(std::move(impl));
 }
 
 }  // namespace hffs

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The catalog's one class, in five files: lookup.cpp (names to nodes), attributes.cpp (what a node
-// is), listing.cpp (a directory's items), whole_trees.cpp (commits as a whole), catalog.cpp
+// The catalog's one class, in six files: lookup.cpp (names to nodes), attributes.cpp (what a node
+// is), listing.cpp (a directory's items), whole_trees.cpp (commits as a whole), gate.cpp (who may), catalog.cpp
 // (construction and the rest).
 // Threads: see hffs/catalog.h. It keeps no lock across a call to another module.
 #pragma once
@@ -34,6 +34,8 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   std::vector<KnownFile> neighbours(std::uint64_t blob_number, std::size_t most) override;
   std::string describe(NodeId node) override;
   std::optional<RepoId> repo_of(NodeId node) override;
+  void admit(const Caller& caller, NodeId node, Done<void> done) override;
+  bool sees(const Caller& caller, NodeId node) override;
   Usage usage() const override;
   void ask_revision(const RepoId& repo, const std::string& revision, Done<CommitId> done) override;
   void ask_tree(const RepoId& repo, const CommitId& commit, Done<WholeTree> done) override;
@@ -41,6 +43,8 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   void attest_ref(const RepoId& repo, const std::string& revision, const CommitId& commit,
                   Done<bool> done) override;
   std::vector<SelfAttested> self_attested(std::size_t most) const override;
+  // Tells the gate what the index has, and hears from it. Once, before anything is asked.
+  void connect_gate();
   void stop() { trees_->stop(); }
 
  private:
@@ -73,7 +77,12 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   Result<WholeTree> whole_tree(RepoNumber repo, const CommitId& commit);
 
   // listing.cpp
-  std::vector<DirItem> list_now(NodeId directory, std::uint64_t cookie, std::size_t most);
+  std::vector<DirItem> list_now(const Caller& caller, NodeId directory, std::uint64_t cookie, std::size_t most);
+
+  // gate.cpp
+  std::vector<RepoId> repos_of(NodeId node);
+  void admit_to_one(const Caller& caller, std::vector<RepoId> repos, std::optional<Error> refusal,
+                    Done<void> done);
 
   std::optional<RepoRow> repo_row(RepoNumber number);
   std::optional<RefRow> ref_row(std::uint64_t number);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "index.h"
 
-#include <map>
-
 #include "hffs/record.h"
 #include "hffs/telemetry.h"
 
@@ -12,6 +10,8 @@ namespace {
 constexpr std::uint8_t kVersion = 1;
 // A commit's row with one field more: who imported it.
 constexpr std::uint8_t kSelfAttested = 2;
+// A repository's with two more: how visible it is, and to whom.
+constexpr std::uint8_t kWithStanding = 2;
 
 std::int64_t seconds(WallTime time) {
   return time.time_since_epoch().count();
@@ -36,7 +36,8 @@ std::string number_value(std::uint32_t number) {
 
 // Every record passes here after decoding: one place that notices damage.
 bool sound(const Reader& reader, std::uint8_t version, Table table) {
-  const bool known = version == kVersion || (version == kSelfAttested && table == Table::commits);
+  const bool known = version == kVersion || (version == kSelfAttested && table == Table::commits) ||
+                     (version == kWithStanding && table == Table::repos);
   if (reader.complete() && known) return true;
   log(Level::error, "catalog", "a row of '{}' cannot be read; treated as absent", info(table).name);
   return false;
@@ -53,6 +54,22 @@ RefRow decode_ref(RepoNumber repo, std::string_view revision, std::string_view v
   return row;
 }
 
+void store_repo(WriteTxn& txn, const RepoRow& row) {
+  // Without a standing it is a row that older programs read.
+  const bool plain = row.standing == Standing{};
+  RecordWriter record(plain ? kVersion : kWithStanding);
+  record.u8(static_cast<std::uint8_t>(row.id.type()))
+      .text(row.id.name())
+      .text(row.canonical.name())
+      .i64(seconds(row.first_seen));
+  if (!plain) {
+    record.u8(static_cast<std::uint8_t>(row.standing.visibility))
+        .u32(static_cast<std::uint32_t>(row.standing.readers.size()));
+    for (const uid_t reader : row.standing.readers) record.u32(reader);
+  }
+  txn.put(Table::repos, KeyWriter().u32(row.number), record);
+}
+
 void store_ref(WriteTxn& txn, const RefRow& row) {
   txn.put(Table::refs, KeyWriter().u32(row.repo).text(row.revision),
           RecordWriter(kVersion)
@@ -63,6 +80,17 @@ void store_ref(WriteTxn& txn, const RefRow& row) {
   txn.put(Table::ref_numbers, KeyWriter().u64(row.number),
           KeyWriter().u32(row.repo).text(row.revision));
 }
+
+// The first key that sorts behind `prefix + after`.
+std::string behind(std::string_view prefix, std::string_view after) {
+  std::string key(prefix);
+  if (after.empty()) return key;
+  key.append(after);
+  key.push_back('\0');
+  return key;
+}
+
+}  // namespace
 
 void store_entry(WriteTxn& txn, const EntryRow& row) {
   txn.put(Table::entries, KeyWriter().u32(row.commit).u32(row.position),
@@ -77,17 +105,6 @@ void store_entry(WriteTxn& txn, const EntryRow& row) {
           number_value(row.position) + static_cast<char>(row.kind));
 }
 
-// The first key that sorts behind `prefix + after`.
-std::string behind(std::string_view prefix, std::string_view after) {
-  std::string key(prefix);
-  if (after.empty()) return key;
-  key.append(after);
-  key.push_back('\0');
-  return key;
-}
-
-}  // namespace
-
 std::optional<RepoNumber> find_repo(const ReadTxn& txn, const RepoId& id) {
   return load_number(txn, Table::repo_names, id.layout());
 }
@@ -100,10 +117,17 @@ std::optional<RepoRow> load_repo(const ReadTxn& txn, RepoNumber number) {
   const auto type = static_cast<RepoType>(reader.u8());
   const std::string_view name = reader.text(), canonical = reader.text();
   const WallTime first_seen = wall(reader.i64());
+  Standing standing;
+  if (version == kWithStanding) {
+    standing.visibility = static_cast<Visibility>(std::min<std::uint8_t>(
+        reader.u8(), static_cast<std::uint8_t>(Visibility::hidden)));
+    for (std::uint32_t left = reader.u32(); left > 0 && reader.ok(); --left)
+      standing.readers.push_back(reader.u32());
+  }
   if (!sound(reader, version, Table::repos)) return {};
   auto id = RepoId::parse(type, name), real = RepoId::parse(type, canonical);
   if (!id || !real) return {};
-  return RepoRow{number, *id, *real, first_seen};
+  return RepoRow{number, *id, *real, first_seen, std::move(standing)};
 }
 
 std::optional<RefRow> load_ref(const ReadTxn& txn, RepoNumber repo, std::string_view revision) {
@@ -239,25 +263,27 @@ void visit_entries(const ReadTxn& txn, CommitNumber commit, Position parent, std
 }
 
 RepoNumber put_repo(WriteTxn& txn, const RepoId& id, const RepoId& canonical, WallTime now) {
-  WallTime first_seen = now;
-  RepoNumber number = 0;
+  RepoRow row{.number = 0, .id = id, .canonical = canonical, .first_seen = now, .standing = {}};
   if (const auto known = find_repo(txn, id)) {
-    number = *known;
-    if (const auto row = load_repo(txn, number)) {
-      if (row->canonical == canonical) return number;
-      first_seen = row->first_seen;
+    row.number = *known;
+    if (const auto there = load_repo(txn, row.number)) {
+      if (there->canonical == canonical) return row.number;
+      row.first_seen = there->first_seen;
+      row.standing = there->standing;
     }
   } else {
-    number = static_cast<RepoNumber>(txn.next_number("repo"));
-    txn.put(Table::repo_names, id.layout(), number_value(number));
+    row.number = static_cast<RepoNumber>(txn.next_number("repo"));
+    txn.put(Table::repo_names, id.layout(), number_value(row.number));
   }
-  txn.put(Table::repos, KeyWriter().u32(number),
-          RecordWriter(kVersion)
-              .u8(static_cast<std::uint8_t>(id.type()))
-              .text(id.name())
-              .text(canonical.name())
-              .i64(seconds(first_seen)));
-  return number;
+  store_repo(txn, row);
+  return row.number;
+}
+
+void put_standing(WriteTxn& txn, RepoNumber number, const Standing& standing) {
+  auto row = load_repo(txn, number);
+  if (!row || row->standing == standing) return;
+  row->standing = standing;
+  store_repo(txn, *row);
 }
 
 CommitNumber put_commit(WriteTxn& txn, RepoNumber repo, const CommitId& id, WallTime time) {
@@ -311,71 +337,6 @@ RefRow put_ref(WriteTxn& txn, RepoNumber repo, std::string_view revision, Commit
   row->changed = now;
   store_ref(txn, *row);
   return *row;
-}
-
-namespace {
-
-// Adds one entry below `parent`; nothing if the name is there already.
-std::optional<Position> add_entry(WriteTxn& txn, CommitRow& commit, EntryRow row) {
-  if (const auto known = find_entry(txn, commit.number, row.parent, row.name)) {
-    const auto there = load_entry(txn, commit.number, *known);
-    if (there && there->kind != row.kind) {
-      log(Level::warn, "catalog", "commit {}: '{}' is both a file and a directory; ignored",
-          commit.id.hex(), row.name);
-      return {};
-    }
-    return known;
-  }
-  row.commit = commit.number;
-  row.position = commit.next_position++;
-  store_entry(txn, row);
-  return row.position;
-}
-
-}  // namespace
-
-void put_entries(WriteTxn& txn, Store& store, CommitRow& commit,
-                 const std::vector<TreeEntry>& entries) {
-  std::map<std::string, Position, std::less<>> directories;  // of this batch
-  for (const TreeEntry& entry : entries) {
-    Position parent = 0;
-    std::uint32_t depth = 0;
-    std::string_view path = entry.path;
-    bool usable = true;
-    for (std::size_t slash = path.find('/'); slash != path.npos && usable;
-         slash = path.find('/', slash + 1), ++depth) {
-      const std::string_view directory = path.substr(0, slash);
-      if (const auto known = directories.find(directory); known != directories.end()) {
-        parent = known->second;
-        continue;
-      }
-      EntryRow row{.parent = parent,
-                   .kind = TreeEntry::Kind::directory,
-                   .depth = depth,
-                   .name = std::string(directory.substr(directory.rfind('/') + 1))};
-      const auto position = add_entry(txn, commit, std::move(row));
-      if ((usable = position.has_value())) parent = directories[std::string(directory)] = *position;
-    }
-    if (!usable) continue;
-    EntryRow row{.parent = parent,
-                 .kind = entry.kind,
-                 .depth = depth,
-                 .name = std::string(path.substr(path.rfind('/') + 1))};
-    if (entry.kind == TreeEntry::Kind::file) {
-      if (!entry.blob) continue;
-      row.blob = store.add_blob(txn, *entry.blob, entry.size);
-      row.hex_length = static_cast<std::uint32_t>(entry.blob->hex().size());
-    }
-    const std::uint64_t blob = row.blob;
-    const Position before = commit.next_position;
-    const auto position = add_entry(txn, commit, std::move(row));
-    if (!position || commit.next_position == before || blob == 0) continue;
-    ++commit.files;
-    std::string blob_value;
-    for (int i = 0; i < 8; ++i) blob_value.push_back(static_cast<char>(blob >> (8 * i)));
-    txn.put(Table::repo_blobs, KeyWriter().u32(commit.repo).text(entry.blob->hex()), blob_value);
-    put_source(txn, blob, {commit.repo, commit.number, *position});
-  }
 }
 
 }  // namespace hffs::catalog

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "hffs/access.h"
 #include "hffs/clock.h"
 #include "hffs/hub.h"
 #include "hffs/ids.h"
@@ -29,6 +30,7 @@ struct RepoRow {
   RepoId id;         // as it was asked for: the directory's name
   RepoId canonical;  // as the Hub calls it: what requests for its content use
   WallTime first_seen{};
+  Standing standing;
 };
 
 struct RefRow {
@@ -83,6 +85,9 @@ std::optional<Position> find_entry(const ReadTxn& txn, CommitNumber commit, Posi
                                    std::string_view name);
 std::optional<std::uint64_t> find_repo_blob(const ReadTxn& txn, RepoNumber repo,
                                             std::string_view hex);
+// Rows of one blob: of each repository first the commit that had it first, then the later ones.
+void visit_sources(const ReadTxn& txn, std::uint64_t blob,
+                   const std::function<bool(const SourceRow&)>& visit);
 // The first place that had the blob: its time and its repository do not change later.
 std::optional<SourceRow> first_source(const ReadTxn& txn, std::uint64_t blob);
 // One place in each commit that has it.
@@ -110,8 +115,11 @@ void visit_entries(const ReadTxn& txn, CommitNumber commit, Position parent, std
 
 // Find or add; all inside one write.
 RepoNumber put_repo(WriteTxn& txn, const RepoId& id, const RepoId& canonical, WallTime now);
+// What is known of who may see it; nothing if the repository is not there.
+void put_standing(WriteTxn& txn, RepoNumber number, const Standing& standing);
 CommitNumber put_commit(WriteTxn& txn, RepoNumber repo, const CommitId& id, WallTime time);
 void store_commit(WriteTxn& txn, const CommitRow& row);
+void store_entry(WriteTxn& txn, const EntryRow& row);
 // Sets what a revision means (commit 0: nothing), with the directories above a nested one.
 RefRow put_ref(WriteTxn& txn, RepoNumber repo, std::string_view revision, CommitNumber commit,
                WallTime now);

@@ -22,9 +22,10 @@ class Items {
   std::vector<DirItem> items_;
 };
 
-void list_root(const ReadTxn& txn, std::uint64_t cookie, Items& items) {
+void list_root(const ReadTxn& txn, AccessControl& access, const Caller& caller,
+               std::uint64_t cookie, Items& items) {
   visit_repos(txn, static_cast<RepoNumber>(cookie), [&](const RepoRow& repo) {
-    return items.add(repo.id.layout(), NodeId::of(NodeKind::repo, repo.number),
+    return !access.sees(caller, repo.id) || items.add(repo.id.layout(), NodeId::of(NodeKind::repo, repo.number),
                      FileKind::directory, repo.number);
   });
 }
@@ -83,15 +84,15 @@ void list_tree(const ReadTxn& txn, NodeId directory, std::uint64_t cookie, Items
 
 }  // namespace
 
-std::vector<DirItem> CatalogImpl::list_now(NodeId directory, std::uint64_t cookie,
-                                           std::size_t most) {
+std::vector<DirItem> CatalogImpl::list_now(const Caller& caller, NodeId directory,
+                                           std::uint64_t cookie, std::size_t most) {
   Items items(most);
   const auto number = static_cast<RepoNumber>(directory.payload());
   const auto refs = ref_directory(directory);
   store_.read([&](const ReadTxn& txn) {
     switch (directory.kind()) {
       case NodeKind::fixed:
-        if (directory == kRootNode) list_root(txn, cookie, items);
+        if (directory == kRootNode) list_root(txn, access_, caller, cookie, items);
         break;
       case NodeKind::refs_root:
       case NodeKind::ref:
@@ -125,10 +126,10 @@ std::vector<DirItem> CatalogImpl::list_now(NodeId directory, std::uint64_t cooki
 
 void CatalogImpl::list(const Caller& caller, NodeId directory, std::uint64_t cookie,
                        std::size_t most, Done<std::vector<DirItem>> done) {
-  auto answer = [self = shared_from_this(), directory, cookie, most,
+  auto answer = [self = shared_from_this(), caller, directory, cookie, most,
                  done = std::move(done)](Result<void> ready) mutable {
     if (!ready) return done(fail(ready));
-    done(self->list_now(directory, cookie, most));
+    done(self->list_now(caller, directory, cookie, most));
   };
   auto gated = [self = shared_from_this(), directory,
                 answer = std::move(answer)](Result<Pass> pass) mutable {

@@ -61,25 +61,26 @@ void CatalogImpl::lookup_root(const Caller& caller, std::string_view name, Done<
   const auto id = RepoId::parse_layout(name);
   if (!id) return done(no_such(name));
   // The gate: every path walk through a repository asks here, unless everybody may pass for a while.
-  auto pass_gate = [self = shared_from_this(), caller, id = *id](RepoNumber number,
-                                                                 Done<Entry> answer) {
-    self->access_.decide(caller, id,
-                         [self, number, answer = std::move(answer)](Result<Pass> pass) mutable {
-                           if (!pass) return answer(fail(pass));
-                           auto entry = self->attributes(NodeId::of(NodeKind::repo, number));
-                           if (entry) entry->entry_ttl = pass->for_everybody;
-                           answer(std::move(entry));
-                         });
+  // It comes before the index is looked at: what is not there and what is another's take the same way.
+  auto passed = [self = shared_from_this(), id = *id,
+                 done = std::move(done)](Result<Pass> pass) mutable {
+    if (!pass) return done(fail(pass));
+    auto entry = [self, ttl = pass->for_everybody](RepoNumber number) {
+      auto found = self->attributes(NodeId::of(NodeKind::repo, number));
+      if (found) found->entry_ttl = ttl;
+      return found;
+    };
+    std::optional<RepoNumber> known;
+    self->store_.read([&](const ReadTxn& txn) { known = find_repo(txn, id); });
+    if (known) return done(entry(*known));
+    self->resolver_->believe(id);
+    self->resolver_->find(id, "main",
+                          [entry, done = std::move(done)](Result<Resolution> answer) mutable {
+                            if (!answer) return done(fail(answer));
+                            done(entry(answer->repo));
+                          });
   };
-  std::optional<RepoNumber> known;
-  store_.read([&](const ReadTxn& txn) { known = find_repo(txn, *id); });
-  if (known) return pass_gate(*known, std::move(done));
-  resolver_->find(*id, "main",
-                  [pass_gate = std::move(pass_gate),
-                   done = std::move(done)](Result<Resolution> answer) mutable {
-                    if (!answer) return done(fail(answer));
-                    pass_gate(answer->repo, std::move(done));
-                  });
+  access_.decide(caller, *id, std::move(passed));
 }
 
 void CatalogImpl::lookup_repo_child(NodeId repo, std::string_view name, Done<Entry> done) {

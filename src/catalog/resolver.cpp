@@ -21,13 +21,34 @@ std::optional<RepoRow> load_repo_row(Store& store, const RepoId& id) {
 
 }  // namespace
 
-Resolver::Resolver(const CatalogOptions& options, Origin& origin, Store& store, const Clock& clock)
+Resolver::Resolver(const CatalogOptions& options, Origin& origin, Store& store,
+                   AccessControl& access, const Clock& clock)
     : options_(options),
       origin_(origin),
       store_(store),
+      access_(access),
       clock_(clock),
       missing_(clock),
+      unseen_(clock),
       fresh_(clock) {}
+
+void Resolver::look(const RepoId& repo, Done<RepoInfo> done) {
+  const std::string key = repo.layout();
+  if (!looks_.join(key, std::move(done))) return;
+  if (unseen_.knows(key))
+    return looks_.land(key, fail(Code::not_found, "no repository {}", repo.text()));
+  origin_.look(repo, [self = shared_from_this(), repo, key](Result<RepoInfo> answer) {
+    if (!answer) {
+      if (answer.error().code == Code::not_found)
+        self->unseen_.remember(key, self->options_.missing_ttl);
+      return self->looks_.land(key, answer);
+    }
+    self->keep(repo, "main", *answer, [self, key, answer](Result<Resolution> kept) {
+      if (!kept) return self->looks_.land(key, fail(kept));
+      self->looks_.land(key, answer);
+    });
+  });
+}
 
 void Resolver::find(const RepoId& repo, const std::string& revision, Done<Resolution> done) {
   const std::string key = key_of(repo, revision);
@@ -73,17 +94,35 @@ void Resolver::settle(const RepoId& repo, const std::string& revision, const std
       missing_.remember(repo.layout(), options_.missing_ttl);
     return flights_.land(key, fail(answer));
   }
-  if (answer->commit)
+  keep(repo, revision, *answer, [self = shared_from_this(), key](Result<Resolution> kept) {
+    self->flights_.land(key, kept);
+  });
+}
+
+void Resolver::keep(const RepoId& repo, const std::string& revision, const RepoInfo& answer,
+                    Done<Resolution> done) {
+  const std::string key = key_of(repo, revision);
+  if (answer.commit)
     fresh_.remember(key, options_.ref_ttl);
   else
     missing_.remember(key, options_.missing_ttl);
+  std::optional<Standing> standing;
+  if (answer.attested_by) {
+    access_.note_import(repo, *answer.attested_by);
+  } else {
+    standing = access_.note(repo, answer.id,
+                            answer.is_private ? Visibility::hidden
+                            : answer.is_gated ? Visibility::gated
+                                              : Visibility::open);
+  }
   auto resolution = std::make_shared<Resolution>();
-  auto write = [self = shared_from_this(), repo, revision, info = *answer,
+  auto write = [self = shared_from_this(), repo, revision, info = answer, standing,
                 resolution](WriteTxn& txn) {
     const WallTime now = self->clock_.wall();
     *resolution = {.repo = put_repo(txn, repo, info.id, now),
                    .ref = {},
                    .attested = info.attested_by.has_value()};
+    if (standing) put_standing(txn, resolution->repo, *standing);
     if (info.attested_by) return self->put_attested(txn, revision, info, *resolution);
     if (info.commit) {
       const WallTime time = info.last_modified == WallTime{} ? now : info.last_modified;
@@ -94,9 +133,9 @@ void Resolver::settle(const RepoId& repo, const std::string& revision, const std
     }
   };
   store_.write(std::move(write),
-               [self = shared_from_this(), key, resolution](Result<void> written) {
-                 if (!written) return self->flights_.land(key, fail(written));
-                 self->flights_.land(key, *resolution);
+               [done = std::move(done), resolution](Result<void> written) mutable {
+                 if (!written) return done(fail(written));
+                 done(*resolution);
                });
 }
 

@@ -9,10 +9,10 @@
 #include <memory>
 #include <string>
 
-#include "flight.h"
+#include "hffs/flight.h"
 #include "hffs/catalog.h"
 #include "index.h"
-#include "recent.h"
+#include "hffs/recent.h"
 
 namespace hffs::catalog {
 
@@ -24,10 +24,16 @@ struct Resolution {
 
 class Resolver : public std::enable_shared_from_this<Resolver> {
  public:
-  Resolver(const CatalogOptions& options, Origin& origin, Store& store, const Clock& clock);
+  Resolver(const CatalogOptions& options, Origin& origin, Store& store, AccessControl& access,
+           const Clock& clock);
+
+  // What everybody may know of a repository: asked without any user's token.
+  void look(const RepoId& repo, Done<RepoInfo> done);
 
   // For who has looked and does not know it: asks, unless it is known by now, or known to be missing.
   void find(const RepoId& repo, const std::string& revision, Done<Resolution> done);
+  // Somebody was just let in: that it is missing was another's answer.
+  void believe(const RepoId& repo) { missing_.forget(repo.layout()); }
   // Asks now, unless the name is known to be missing.
   void resolve(const RepoId& repo, const std::string& revision, Done<Resolution> done);
   // Whether `path` is a directory of refs ("feature" where a branch "feature/x" exists): its row.
@@ -43,6 +49,8 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
   void ask_behind(const RepoId& repo, const std::string& revision);
   void settle(const RepoId& repo, const std::string& revision, const std::string& key,
               Result<RepoInfo> answer);
+  void keep(const RepoId& repo, const std::string& revision, const RepoInfo& answer,
+            Done<Resolution> done);
 
   void put_attested(WriteTxn& txn, const std::string& revision, const RepoInfo& info,
                     Resolution& resolution);
@@ -50,9 +58,11 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
   const CatalogOptions options_;
   Origin& origin_;
   Store& store_;
+  AccessControl& access_;
   const Clock& clock_;
-  Recent missing_, fresh_;
+  Recent missing_, unseen_, fresh_;
   Flight<Resolution> flights_;
+  Flight<RepoInfo> looks_;
   Flight<RefRow> directories_;
 };
 

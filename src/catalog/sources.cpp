@@ -16,7 +16,8 @@ void append(std::string& value, std::uint32_t number) {
   for (int i = 0; i < 4; ++i) value.push_back(static_cast<char>(number >> (8 * i)));
 }
 
-// Rows of one blob: of each repository first the commit that had it first, then the later ones.
+}  // namespace
+
 void visit_sources(const ReadTxn& txn, std::uint64_t blob,
                    const std::function<bool(const SourceRow&)>& visit) {
   txn.scan(Table::blob_sources, KeyWriter().u64(blob), {}, [&](auto key, auto value) {
@@ -28,8 +29,6 @@ void visit_sources(const ReadTxn& txn, std::uint64_t blob,
     return !key_reader.complete() || !reader.complete() || visit(row);
   });
 }
-
-}  // namespace
 
 std::optional<SourceRow> first_source(const ReadTxn& txn, std::uint64_t blob) {
   std::optional<SourceRow> found;

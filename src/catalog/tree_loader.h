@@ -10,11 +10,11 @@
 #include <memory>
 #include <string>
 
-#include "flight.h"
+#include "hffs/flight.h"
 #include "hffs/catalog.h"
 #include "hffs/timer.h"
 #include "index.h"
-#include "recent.h"
+#include "hffs/recent.h"
 
 namespace hffs::catalog {
 

@@ -83,6 +83,7 @@ void CatalogImpl::attest(Attestation said, Done<WholeTree> done) {
   store_.write(
       [self = shared_from_this(), said = std::move(said), repo](WriteTxn& txn) {
         const WallTime now = self->clock_.wall();
+        self->access_.note_import(said.repo, said.importer);
         const auto known = find_repo(txn, said.repo);
         *repo = known ? *known : put_repo(txn, said.repo, said.repo, now);
         const auto commit = load_commit(txn, put_commit(txn, *repo, said.commit, now));

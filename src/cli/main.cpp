@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "commands.h"
+#include "login.h"
 #include "unknown_command.h"
 #include "version_words.h"
 
@@ -134,6 +135,7 @@ struct Words {
   cli::PinsArguments pins;
   cli::VerifyArguments verify;
   cli::VersionWords versions;
+  cli::LoginArguments login;
   bool allow_other = false, offline = false, offline_partial = false;
 };
 
@@ -310,6 +312,7 @@ Result<void> run_other(const std::string& command, Words& words) {
 Result<int> run(const CLI::App& app, Words& words) {
   const std::string command = app.get_subcommands().front()->get_name();
   if (auto done = cli::run_version_command(command, words.versions)) return std::move(*done);
+  if (auto done = cli::run_login_command(command, words.login)) return std::move(*done);
   if (auto done = run_other(command, words); !done) return fail(done);
   return 0;
 }
@@ -324,6 +327,7 @@ Result<int> parse_and_run(int argc, char** argv) {
   add_others(app, words);
   add_storage(app, words);
   cli::add_version_commands(app, words.versions);
+  cli::add_login_commands(app, words.login);
   if (argc < 2) {
     fmt::print("{}", app.help());
     return fail(Code::invalid, "a command is missing; see the list above");

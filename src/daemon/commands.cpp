@@ -21,11 +21,32 @@ double seconds_of(std::chrono::milliseconds time) {
 }  // namespace
 
 void Commands::answer(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done) {
-  const std::string command = request.at("command");
   // Others see what is private through neither the mount nor this.
   if (!parts_.config.allow_other && !is_owner(peer))
     return done(fail(Code::denied, "the mount is another user's (it was mounted without --allow-other)"));
-  if (command == "status") return done(status());
+  const auto name = request.find("repo");
+  const auto repo = name != request.end() && name->is_string()
+                        ? RepoId::parse_user(name->get<std::string>())
+                        : fail(Code::not_found, "no repository is named");
+  if (is_owner(peer) || !repo) return dispatch(peer, request, std::move(done));
+  parts_.access.decide(Caller{peer.uid, peer.gid, peer.pid}, *repo,
+                       [self = shared_from_this(), peer, request,
+                        done = std::move(done)](Result<Pass> pass) mutable {
+                         if (!pass) return done(fail(pass));
+                         self->dispatch(peer, request, std::move(done));
+                       });
+}
+
+bool Commands::sees(const Peer& peer, const RepoId& repo) const {
+  return is_owner(peer) || parts_.access.sees(Caller{peer.uid, peer.gid, peer.pid}, repo);
+}
+
+void Commands::dispatch(const Peer& peer, const nlohmann::json& request,
+                        Done<nlohmann::json> done) {
+  const std::string command = request.at("command");
+  if (command == "status") return done(status(peer));
+  if (command == "login") return logins_.login(peer, request, std::move(done));
+  if (command == "logout") return done(logins_.logout(peer));
   if (command == "stop") return done(stop(peer));
   if (command == "path") return find_path(peer, request, std::move(done));
   if (command == "import") return done(parts_.imports.start(peer, request));
@@ -37,22 +58,26 @@ void Commands::answer(const Peer& peer, const nlohmann::json& request, Done<nloh
   if (command == "pin") return storage_.pin(peer, request, std::move(done));
   if (command == "unpin") return storage_.unpin(peer, request, std::move(done));
   if (command == "pins") {
-    nlohmann::json pins = storage_.pins();
+    nlohmann::json pins = storage_.pins([&](const RepoId& repo) { return sees(peer, repo); });
     pins["frozen"] = versions_.frozen(peer);
     return done(std::move(pins));
   }
+  if (command == "ls")
+    return done(versions_.list(request, [&](const RepoId& repo) { return sees(peer, repo); }));
   if (auto unknown = versions_.answer(peer, request, std::move(done)))
     (*unknown)(fail(Code::invalid,
                     "unknown command '{}'; there are status, path, import, import-progress, verify, "
                     "verify-progress, gc, pin, unpin, pins, freeze, thaw, ls, ref, files, record, recorded, "
-                    "wait and stop",
+                    "login, logout, wait and stop",
                     command));
 }
 
-nlohmann::json Commands::scrub() const {
+nlohmann::json Commands::scrub(const Peer& peer) const {
   const Scrub::State state = parts_.store.scrub().state();
   nlohmann::json recent = nlohmann::json::array();
-  for (const Finding& each : state.recent) recent.push_back(to_json(each, *parts_.catalog));
+  // They name files.
+  if (is_owner(peer))
+    for (const Finding& each : state.recent) recent.push_back(to_json(each, *parts_.catalog));
   return {{"period_seconds", state.period.count()},
           {"began", state.began.time_since_epoch().count()},
           {"ended", state.ended.time_since_epoch().count()},
@@ -62,7 +87,7 @@ nlohmann::json Commands::scrub() const {
           {"recent_findings", std::move(recent)}};
 }
 
-nlohmann::json Commands::status() const {
+nlohmann::json Commands::status(const Peer& peer) const {
   const Config& config = parts_.config;
   const auto uptime = parts_.clock.now() - started_;
   nlohmann::json endpoints = nlohmann::json::array();
@@ -71,7 +96,7 @@ nlohmann::json Commands::status() const {
         {{"endpoint", health.endpoint}, {"up", health.up}, {"last_error", health.last_error}});
   nlohmann::json self_attested = nlohmann::json::array();
   for (const SelfAttested& each : parts_.catalog->self_attested(kMostSelfAttested))
-    self_attested.push_back({{"repo", each.repo.text()},
+    if (sees(peer, each.repo)) self_attested.push_back({{"repo", each.repo.text()},
                              {"commit", each.commit.hex()},
                              {"imported_by", each.importer == kFolderItself ? nlohmann::json() : nlohmann::json(each.importer)}});
   const Store::Usage store = parts_.store.usage();
@@ -110,7 +135,7 @@ nlohmann::json Commands::status() const {
         {"max_size", bounds.max_size},
         {"min_free", bounds.min_free},
         {"damages", parts_.store.damages()}}},
-      {"scrub", scrub()},
+      {"scrub", scrub(peer)},
       {"catalog",
        {{"repos", catalog.repos},
         {"commits", catalog.commits},

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "control_server.h"
+#include "hffs/access.h"
 #include "hffs/catalog.h"
 #include "hffs/clock.h"
 #include "hffs/daemon.h"
@@ -19,6 +20,7 @@
 #include "hffs/telemetry.h"
 #include "hffs/transfer.h"
 #include "import_jobs.h"
+#include "login_commands.h"
 #include "origin.h"
 #include "storage_commands.h"
 #include "verify_jobs.h"
@@ -26,13 +28,15 @@
 
 namespace hffs {
 
-class Commands {
+class Commands : public std::enable_shared_from_this<Commands> {
  public:
   struct Parts {
     const Config& config;
     const Clock& clock;
     const Metrics& metrics;
     Origin& origin;
+    AccessControl& access;
+    Wallet& wallet;
     Store& store;
     std::shared_ptr<Catalog> catalog;  // walks under way keep it
     const TransferEngine& transfer;
@@ -52,19 +56,24 @@ class Commands {
                    .recorder = parts_.recorder,
                    .clock = parts_.clock,
                    .has_hub = has_hub(parts_.config)}),
+        logins_(parts_.origin, parts_.access, parts_.wallet),
         started_(parts_.clock.now()) {}
 
   void answer(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
 
  private:
-  nlohmann::json status() const;
-  nlohmann::json scrub() const;
+  void dispatch(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
+  // Of a repository that is another's nobody hears here either; but who has the store may list it.
+  bool sees(const Peer& peer, const RepoId& repo) const;
+  nlohmann::json status(const Peer& peer) const;
+  nlohmann::json scrub(const Peer& peer) const;
   void find_path(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
   Result<nlohmann::json> stop(const Peer& peer);
 
   const Parts parts_;
   StorageCommands storage_;
   VersionCommands versions_;
+  LoginCommands logins_;
   const Instant started_;
 };
 

@@ -11,6 +11,7 @@
 
 #include "config_file.h"
 #include "hffs/daemon.h"
+#include "hffs/wallet.h"
 
 namespace hffs {
 namespace {
@@ -123,17 +124,6 @@ Result<std::vector<std::string>> Settings::endpoints() const {
   return given;
 }
 
-// A token goes into a header line, so nothing may stand in it that ends one.
-Result<Secret> to_token(std::string text, std::string_view source) {
-  const auto space = [](unsigned char c) { return std::isspace(c) != 0; };
-  while (!text.empty() && space(static_cast<unsigned char>(text.back()))) text.pop_back();
-  text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), space));
-  if (!std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; }))
-    return fail(Code::invalid, "{} holds characters that no token has; correct it or take it away",
-                source);
-  return Secret(std::move(text));
-}
-
 Result<Secret> load_token(const std::string& path, bool must_exist) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
@@ -147,12 +137,12 @@ Result<Secret> load_token(const std::string& path, bool must_exist) {
   std::string text(kMostBytes, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(file.gcount()));
-  return to_token(std::move(text), path);
+  return parse_token(std::move(text), path);
 }
 
 // Where the Hub's own clients look, and in between the file that the configuration names.
 Result<Secret> Settings::token() const {
-  if (auto value = variable("HF_TOKEN")) return to_token(std::move(*value), "HF_TOKEN");
+  if (auto value = variable("HF_TOKEN")) return parse_token(std::move(*value), "HF_TOKEN");
   if (const auto path = variable("HF_TOKEN_PATH")) return load_token(absolute(*path), false);
   if (file_.token_file) return load_token(absolute(*file_.token_file), true);
   if (const auto home = variable("HF_HOME")) {
@@ -304,6 +294,8 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.token = std::move(*token);
   config.ca_bundle = settings.ca_bundle();
   config.allow_other = flags.allow_other.value_or(file.allow_other.value_or(false));
+  config.user_tokens = file.user_tokens.value_or(config.user_tokens);
+  config.access_ttl = file.access_ttl.value_or(config.access_ttl);
   config.offline = *offline;
   config.offline_partial = flags.offline_partial.value_or(file.offline_partial.value_or(false));
   config.foreground = flags.foreground;

@@ -87,6 +87,13 @@ Result<void> take_verify(const toml::node& value, FileSettings& into) {
   return {};
 }
 
+Result<void> take_user_tokens(const toml::node& value, FileSettings& into) {
+  const auto text = value.value_exact<std::string>();
+  if (text != "files" && text != "login") return wrong("\"files\" or \"login\"");
+  into.user_tokens = text == "files";
+  return {};
+}
+
 Result<void> take_features(const toml::node& value, FileSettings& into) {
   const auto text = value.value_exact<std::string>();
   if (text != "all" && text != "5.15") return wrong("\"all\" or \"5.15\"");
@@ -120,12 +127,14 @@ struct Key {
   std::string_view name;
   Take take;
 };
-constexpr std::array<Key, 18> kKeys{{
+constexpr std::array<Key, 20> kKeys{{
     {"state_dir", take_text<&FileSettings::state_dir>},
     {"endpoints", take_endpoints},
     {"token_file", take_text<&FileSettings::token_file>},
     {"ca_bundle", take_text<&FileSettings::ca_bundle>},
     {"allow_other", take_switch<&FileSettings::allow_other>},
+    {"user_tokens", take_user_tokens},
+    {"access_ttl", take_seconds<&FileSettings::access_ttl>},
     {"offline", take_switch<&FileSettings::offline>},
     {"offline_partial", take_switch<&FileSettings::offline_partial>},
     {"log_level", take_level},

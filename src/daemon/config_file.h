@@ -19,11 +19,11 @@ namespace hffs {
 struct FileSettings {
   std::optional<std::string> state_dir, token_file, ca_bundle, log_file;
   std::optional<std::vector<std::string>> endpoints;
-  std::optional<bool> allow_other, offline, offline_partial, old_kernel, strict;
+  std::optional<bool> allow_other, user_tokens, offline, offline_partial, old_kernel, strict;
   std::optional<std::chrono::seconds> scrub;
   std::optional<Level> log_level;
   std::optional<PrefetchPolicy> prefetch;
-  std::optional<std::chrono::milliseconds> ref_ttl, read_deadline, sync_interval;
+  std::optional<std::chrono::milliseconds> ref_ttl, read_deadline, sync_interval, access_ttl;
   std::optional<std::uint64_t> max_size, min_free;  // bytes
 };
 

@@ -26,6 +26,7 @@
 #include "hffs/recorder.h"
 #include "hffs/store.h"
 #include "hffs/transfer.h"
+#include "hffs/wallet.h"
 #include "import_jobs.h"
 #include "origin.h"
 #include "sandbox.h"
@@ -72,6 +73,7 @@ class RunningDaemon final : public Daemon {
   Result<void> take_over();
   Result<void> check_index() const;
   Result<void> open_parts();
+  Result<void> open_gate();
   Result<void> mount();
   Result<void> listen();
   void heard(const BlobInfo& blob);
@@ -89,8 +91,10 @@ class RunningDaemon final : public Daemon {
   // What store threads may call. Empty before and after the engine's life.
   Guarded<TransferEngine*> engine_{nullptr};
   Guarded<FuseServer*> served_by_{nullptr};
+  Grants grants_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Origin> origin_;
+  std::unique_ptr<Wallet> wallet_;
   std::unique_ptr<AccessControl> access_;
   std::unique_ptr<TransferEngine> transfer_;
   std::shared_ptr<Catalog> catalog_;
@@ -99,7 +103,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<FuseServer> server_;
   std::unique_ptr<ImportJobs> imports_;
   std::shared_ptr<VerifyJobs> verifications_;
-  std::unique_ptr<Commands> commands_;
+  std::shared_ptr<Commands> commands_;
   bool started_ = false;
   std::thread session_;
   Result<void> session_result_;
@@ -118,8 +122,8 @@ Result<void> RunningDaemon::watch_signals() {
   if (!signals_ || !stop_asked_ || !session_ended_)
     return fail(system_error(errno, "making an event descriptor"));
   raise_descriptor_limit();
-  // A core dump would hold the token.
-  if (!config_.token.empty()) ::prctl(PR_SET_DUMPABLE, 0);
+  // A core dump would hold tokens, and others of this user could look for them here.
+  ::prctl(PR_SET_DUMPABLE, 0);
   return {};
 }
 
@@ -130,7 +134,7 @@ Result<void> RunningDaemon::take_over() {
   handover_ = std::move(*handover);
   if (auto fits = FuseServer::check_session(fuse_options(), keeper_, *handover_); !fits) return fits;
   if (auto same = check_index(); !same) return same;
-  auto origin = open_origin(config_, system_clock(), metrics_);
+  auto origin = open_origin(config_, &grants_, system_clock(), metrics_);
   if (!origin) return fail(origin);
   origin_ = std::move(*origin);
   if (auto alone = keeper_.take_turn(); !alone) return alone;
@@ -144,6 +148,24 @@ Result<void> RunningDaemon::check_index() const {
   return fail(Code::unsupported,
               "what is mounted is of another index than that of {}; unmount, and mount again",
               config_.state_dir);
+}
+
+Result<void> RunningDaemon::open_gate() {
+  WalletOptions options{
+      .own = ::geteuid(),
+      .token = config_.token,
+      .directory = fmt::format("{}/{}/tokens", config_.state_dir, kStoreDirectory)};
+  // Else nobody but the daemon's own user comes.
+  if (config_.allow_other && config_.user_tokens)
+    options.reader = [this](uid_t user, pid_t process) { return keeper_.read_token(user, process); };
+  auto wallet = Wallet::open(std::move(options), system_clock());
+  if (!wallet) return fail(wallet);
+  wallet_ = std::move(*wallet);
+  access_ = open_access({.own = ::geteuid(),
+                         .ttl = config_.access_ttl,
+                         .endpoint = config_.endpoints.front()},
+                        *origin_, *wallet_, grants_, system_clock());
+  return {};
 }
 
 Result<void> RunningDaemon::open_parts() {
@@ -164,7 +186,7 @@ Result<void> RunningDaemon::open_parts() {
   }
   handover_->keep_index(index_of(config_));
 
-  access_ = allow_everybody();
+  if (auto opened = open_gate(); !opened) return opened;
   transfer_ = TransferEngine::create({.read_deadline = config_.read_deadline}, *origin_, *store_,
                                      clock, metrics_);
   *engine_.lock() = transfer_.get();
@@ -213,11 +235,13 @@ Result<void> RunningDaemon::mount() {
 Result<void> RunningDaemon::listen() {
   imports_ = std::make_unique<ImportJobs>(config_.mount_point, *catalog_, *store_, system_disk());
   verifications_ = std::make_shared<VerifyJobs>(catalog_, *store_, system_clock());
-  commands_ = std::make_unique<Commands>(Commands::Parts{
+  commands_ = std::make_shared<Commands>(Commands::Parts{
       .config = config_,
       .clock = system_clock(),
       .metrics = metrics_,
       .origin = *origin_,
+      .access = *access_,
+      .wallet = *wallet_,
       .store = *store_,
       .catalog = catalog_,
       .transfer = *transfer_,
@@ -328,6 +352,7 @@ RunningDaemon::~RunningDaemon() {
   // What the store still has queued is completed, and completions go on to ask the origin and the
   // gate: both stay to the end, the origin saying no.
   if (origin_) origin_->stop();
+  if (wallet_) wallet_->stop();
   prefetcher_.reset();
   transfer_.reset();
   catalog_.reset();

@@ -22,8 +22,8 @@ bool has_hub(const Config& config) {
   return false;
 }
 
-Result<std::unique_ptr<Origin>> open_origin(const Config& config, const Clock& clock,
-                                            Metrics& metrics) {
+Result<std::unique_ptr<Origin>> open_origin(const Config& config, Credentials* credentials,
+                                            const Clock& clock, Metrics& metrics) {
   std::vector<std::unique_ptr<Origin>> folders;
   std::vector<std::string> hubs;
   for (const std::string& endpoint : config.endpoints) {
@@ -36,6 +36,7 @@ Result<std::unique_ptr<Origin>> open_origin(const Config& config, const Clock& c
   if (!hubs.empty()) {
     auto opened = open_hub({.endpoints = std::move(hubs),
                             .token = config.token,
+                            .credentials = credentials,
                             .ca_bundle = config.ca_bundle,
                             .user_agent = fmt::format("hffs/{}", HFFS_VERSION),
                             .offline = config.offline},

@@ -12,8 +12,9 @@
 
 namespace hffs {
 
-Result<std::unique_ptr<Origin>> open_origin(const Config& config, const Clock& clock,
-                                            Metrics& metrics);
+// `credentials` of users, where there are any, outlive it.
+Result<std::unique_ptr<Origin>> open_origin(const Config& config, Credentials* credentials,
+                                            const Clock& clock, Metrics& metrics);
 // Whether bytes can be had without the network.
 bool has_folder(const Config& config);
 bool has_hub(const Config& config);

@@ -129,9 +129,10 @@ void StorageCommands::change(const Peer& peer, const nlohmann::json& request, bo
        });
 }
 
-nlohmann::json StorageCommands::pins() const {
+nlohmann::json StorageCommands::pins(const std::function<bool(const RepoId&)>& sees) const {
   nlohmann::json list = nlohmann::json::array();
   for (const Pin& pin : pins_->list()) {
+    if (!sees(pin.repo)) continue;
     nlohmann::json each = to_json(pin.repo, pin.commit);
     each["since"] = pin.since.time_since_epoch().count();
     list.push_back(std::move(each));

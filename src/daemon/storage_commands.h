@@ -4,6 +4,7 @@
 // Threads: the control thread calls; answers come from any. Reads the index; nothing else blocks.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -26,7 +27,7 @@ class StorageCommands {
   // {"repo": …, "revision": …}: a revision is pinned as the commit that it is now.
   void pin(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
   void unpin(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
-  nlohmann::json pins() const;
+  nlohmann::json pins(const std::function<bool(const RepoId&)>& sees) const;
 
  private:
   void change(const Peer& peer, const nlohmann::json& request, bool add,

@@ -108,9 +108,7 @@ Result<std::optional<uid_t>> whom_in(const Peer& peer, const json& request) {
 std::optional<Done<json>> VersionCommands::answer(const Peer& peer, const json& request,
                                                   Done<json> done) {
   const std::string command = request.at("command");
-  if (command == "ls")
-    done(list(request));
-  else if (command == "ref")
+  if (command == "ref")
     ref(peer, request, std::move(done));
   else if (command == "files")
     files(request, std::move(done));
@@ -127,12 +125,14 @@ std::optional<Done<json>> VersionCommands::answer(const Peer& peer, const json& 
   return std::nullopt;
 }
 
-Result<json> VersionCommands::list(const json& request) const {
+Result<json> VersionCommands::list(const json& request,
+                                   const std::function<bool(const RepoId&)>& sees) const {
   const auto from = number_of(request, "from");
   if (!from) return fail(Error(from.error()));
   const auto page = versions_.list(static_cast<std::uint32_t>(*from));
   json repos = json::array();
-  for (const KnownRepo& repo : page.repos) repos.push_back(to_json(repo));
+  for (const KnownRepo& repo : page.repos)
+    if (sees(repo.repo)) repos.push_back(to_json(repo));
   return json{{"repos", std::move(repos)}, {"next", page.next ? json(*page.next) : json()}};
 }
 

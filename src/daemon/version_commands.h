@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "control_server.h"
@@ -37,12 +38,13 @@ class VersionCommands {
   // Answers the command, or gives `done` back: it is another's.
   std::optional<Done<nlohmann::json>> answer(const Peer& peer, const nlohmann::json& request,
                                              Done<nlohmann::json> done);
+  // {"from": 0}: repositories with their refs and commits, a page of them, of those that may be seen.
+  Result<nlohmann::json> list(const nlohmann::json& request,
+                              const std::function<bool(const RepoId&)>& sees) const;
   // Those that hold for the peer; all of them for who decides for all.
   nlohmann::json frozen(const Peer& peer) const;
 
  private:
-  // {"from": 0}: repositories with their refs and commits, a page of them.
-  Result<nlohmann::json> list(const nlohmann::json& request) const;
   // {"repo", "revision", "ask"}: what a ref reads: the index's word, what it is frozen at for the peer,
   // and, asked, the Hub's. Changes nothing.
   void ref(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done) const;

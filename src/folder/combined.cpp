@@ -175,6 +175,19 @@ class Combined final : public Origin {
         // The Hub's "no such revision" is an answer, a folder's is that folder's alone.
         [](const RepoInfo& said) { return said.commit || !said.attested_by; }, std::move(done));
   }
+  void look(const RepoId& repo, Done<RepoInfo> done) override {
+    ask<RepoInfo>(
+        [repo](Origin& origin, Done<RepoInfo> then) { origin.look(repo, std::move(then)); },
+        [](const RepoInfo&) { return true; }, std::move(done));
+  }
+  void check_access(const RepoId& repo, Secret token, Done<void> done) override {
+    if (!hub_) return Origin::check_access(repo, std::move(token), std::move(done));
+    hub_->check_access(repo, std::move(token), std::move(done));
+  }
+  void ask_name(Secret token, Done<std::string> done) override {
+    if (!hub_) return Origin::ask_name(std::move(token), std::move(done));
+    hub_->ask_name(std::move(token), std::move(done));
+  }
   void fetch_tree_page(const RepoId& repo, const CommitId& commit, const std::string& cursor,
                        Done<TreePage> done) override {
     ask<TreePage>(

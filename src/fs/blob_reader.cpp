@@ -177,7 +177,7 @@ Result<std::shared_ptr<Blob>> BlobReader::renew(NodeId node) {
   return blob;
 }
 
-void BlobReader::read(NodeId node, ByteRange range, std::stop_token stop,
+void BlobReader::read(const Caller& caller, NodeId node, ByteRange range, std::stop_token stop,
                       Done<std::vector<std::byte>> done) {
   auto blob = find(node);
   if (!blob) return done(fail(std::move(blob.error()).during(catalog_.describe(node))));
@@ -198,12 +198,17 @@ void BlobReader::read(NodeId node, ByteRange range, std::stop_token stop,
   if (!sources) return done(fail(std::move(sources.error()).during(catalog_.describe(node))));
   metrics_.add(Metric::reads_parked);
   metrics_.add(Metric::reads_waiting);
-  go_on(std::make_shared<Wait>(Wait{.node = node,
-                                    .blob = std::move(*blob),
-                                    .sources = std::move(*sources),
-                                    .range = range,
-                                    .stop = std::move(stop),
-                                    .done = std::move(done)}));
+  auto wait = std::make_shared<Wait>(Wait{.node = node,
+                                          .blob = std::move(*blob),
+                                          .sources = std::move(*sources),
+                                          .range = range,
+                                          .stop = stop,
+                                          .done = std::move(done)});
+  if (catalog_.sees(caller, node)) return go_on(std::move(wait));
+  // Open files stay open: who may no more is fetched for as long as another's token does it.
+  catalog_.admit(caller, node, Parked<void>::wrap(std::move(stop), [this, wait](Result<void>) {
+                   go_on(wait);
+                 }));
 }
 
 void BlobReader::go_on(std::shared_ptr<Wait> wait) {

@@ -37,7 +37,8 @@ class BlobReader {
   void close(NodeId node);
   // Opened so often in an earlier process: whichever incarnation is there now goes on.
   void reopen(NodeId node, std::uint32_t count);
-  void read(NodeId node, ByteRange range, std::stop_token stop,
+  // The caller's right makes his token known, where the bytes are not here and not public.
+  void read(const Caller& caller, NodeId node, ByteRange range, std::stop_token stop,
             Done<std::vector<std::byte>> done);
 
  private:

@@ -6,6 +6,7 @@
 
 #include "filesystem_impl.h"
 #include "hffs/recorder.h"
+#include "parked.h"
 
 namespace hffs::fs {
 namespace {
@@ -25,6 +26,15 @@ std::vector<std::byte> slice(std::string_view text, ByteRange range) {
 std::uint64_t FileSystemImpl::recording_of(const Caller& caller) const {
   if (options_.recorder == nullptr || !options_.recorder->active()) return 0;
   return options_.recorder->find(caller.pid);
+}
+
+bool FileSystemImpl::sees(const Caller& caller, NodeId node) {
+  return node.kind() == NodeKind::overlay || catalog_.sees(caller, node);
+}
+
+void FileSystemImpl::admit(const Caller& caller, NodeId node, std::stop_token stop,
+                           Done<void> done) {
+  catalog_.admit(caller, node, Parked<void>::wrap(std::move(stop), std::move(done)));
 }
 
 Result<Opened> FileSystemImpl::open_file(const Caller& caller, NodeId node, int flags) {
@@ -52,7 +62,7 @@ Result<Opened> FileSystemImpl::open_file(const Caller& caller, NodeId node, int 
 void FileSystemImpl::read(const Caller& caller, NodeId node, ByteRange range, std::stop_token stop,
                           Done<std::vector<std::byte>> done) {
   if (node.kind() == NodeKind::blob)
-    return blobs_.read(node, range, std::move(stop), std::move(done));
+    return blobs_.read(caller, node, range, std::move(stop), std::move(done));
   if (node.kind() == NodeKind::overlay) return done(overlay_->read(node, range));
   auto text = catalog_.read_text(node);
   if (!text) return done(fail(text));

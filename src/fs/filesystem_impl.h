@@ -33,6 +33,8 @@ class FileSystemImpl final : public FileSystem {
   void list(const Caller& caller, NodeId directory, std::uint64_t cookie, std::size_t most,
             std::stop_token stop, Done<std::vector<DirItem>> done) override;
 
+  bool sees(const Caller& caller, NodeId node) override;
+  void admit(const Caller& caller, NodeId node, std::stop_token stop, Done<void> done) override;
   Result<Opened> open_file(const Caller& caller, NodeId node, int flags) override;
   void read(const Caller& caller, NodeId node, ByteRange range, std::stop_token stop,
             Done<std::vector<std::byte>> done) override;

@@ -166,17 +166,31 @@ void close(Session& session, NodeId node, const fuse_file_info& file) {
   session.files->release(node, file.fh, file.flags);
 }
 
-void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
-  Session& session = Session::of(request);
-  Reply reply(request, "open");
-  const auto opened = session.files->open_file(to_caller(request), node_of(inode), file->flags);
+void open_seen(Session& session, const Caller& caller, NodeId node, const fuse_file_info& file,
+               Reply& reply) {
+  const auto opened = session.files->open_file(caller, node, file.flags);
   if (!opened) return reply.error(opened.error());
-  fuse_file_info answer = to_file_info(*file, *opened);
-  if (const auto id = session.backings.open(node_of(inode), opened->backing)) {
+  fuse_file_info answer = to_file_info(file, *opened);
+  if (const auto id = session.backings.open(node, opened->backing)) {
     answer.backing_id = *id;
     answer.keep_cache = false;
   }
-  if (!reply.opened(answer)) close(session, node_of(inode), answer);
+  if (!reply.opened(answer)) close(session, node, answer);
+}
+
+void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
+  Session& session = Session::of(request);
+  Reply reply(request, "open");
+  const Caller caller = to_caller(request);
+  const NodeId node = node_of(inode);
+  if (session.files->sees(caller, node)) return open_seen(session, caller, node, *file, reply);
+  const std::stop_token stop = reply.park(Signals::deadly);
+  session.files->admit(caller, node, stop,
+                       [&session, caller, node, file = *file,
+                        reply = std::move(reply)](Result<void> admitted) mutable {
+                         if (!admitted) return reply.error(admitted.error());
+                         open_seen(session, caller, node, file, reply);
+                       });
 }
 
 void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,

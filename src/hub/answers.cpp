@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "answers.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -208,6 +209,18 @@ Result<std::vector<TreeEntry>> parse_entries(const RepoId& repo, std::string_vie
       leave_out("the name is taken by another entry");
   }
   return entries;
+}
+
+// It is shown to people.
+Result<std::string> parse_user_name(std::string_view body) {
+  auto answer = parse(body, json::value_t::object);
+  if (!answer) return fail(answer);
+  const std::string* name = text_of(*answer, "name");
+  constexpr std::size_t kMost = 200;
+  if (name == nullptr || name->empty() || name->size() > kMost ||
+      !std::ranges::all_of(*name, [](char c) { return c > ' ' && c < 0x7f; }))
+    return nonsense("no name of a user");
+  return *name;
 }
 
 Result<RefList> parse_refs(const RepoId& repo, std::string_view body) {

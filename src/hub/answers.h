@@ -16,6 +16,7 @@ namespace hffs::hub {
 Result<RepoInfo> parse_repo_info(const RepoId& asked, std::string_view body);
 // The answer of tree and of paths-info.
 Result<std::vector<TreeEntry>> parse_entries(const RepoId& repo, std::string_view body);
+Result<std::string> parse_user_name(std::string_view body);
 Result<RefList> parse_refs(const RepoId& repo, std::string_view body);
 
 // "2024-03-01T10:20:30.000Z"; the epoch where it cannot be read.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hub_client.h"
 
+#include "access_calls.h"
 #include "answers.h"
+#include "ask.h"
 #include "head_answer.h"
 #include "paths.h"
 #include "range_call.h"
@@ -12,29 +14,6 @@ namespace {
 
 constexpr std::size_t kMostPaths = 100;
 
-std::unexpected<Error> refused(const Answer& answer, std::string_view what) {
-  return fail(refusal(answer.verdict, answer.status, answer.headers, what));
-}
-
-// Asks on the network thread. `read` gives what the caller gets; its Code::unreachable means that
-// the answer is nonsense, and asks again.
-template <class T>
-void ask(Session& session, Question question,
-         std::move_only_function<Result<T>(const Answer&)> read, Done<T> done) {
-  const auto kept = std::make_shared<Result<T>>(fail(Code::bug, "no answer was read"));
-  auto reader = [kept, read = std::move(read)](const Answer& answer) mutable -> Result<void> {
-    *kept = read(answer);
-    if (!*kept && (*kept).error().code == Code::unreachable) return fail(Error((*kept).error()));
-    return {};
-  };
-  auto finish = [kept, done = std::move(done)](std::optional<Error> error) mutable {
-    if (error) return done(fail(std::move(*error)));
-    done(std::move(*kept));
-  };
-  std::make_shared<MetadataCall>(session, std::move(question), std::move(reader), std::move(finish))
-      ->start();
-}
-
 // --- revision
 
 struct RevisionQuestion {
@@ -42,6 +21,7 @@ struct RevisionQuestion {
   std::string revision;
   Instant deadline;
   bool expand = true;  // name the fields: else the answer lists every file of the repository
+  std::optional<Secret> token;
   bool again = false;  // it was asked with "expand" before
 
   std::string what() const { return fmt::format("revision '{}' of {}", revision, repo.text()); }
@@ -86,7 +66,9 @@ void ask_revision(Session& session, RevisionQuestion asked, Done<RepoInfo> done)
   ask<Read>(session,
             {.path = revision_path(asked.repo, asked.revision, asked.expand),
              .what = asked.what(),
-             .deadline = asked.deadline},
+             .deadline = asked.deadline,
+             .repo = asked.repo,
+             .token = asked.token},
             std::move(read), std::move(then));
 }
 
@@ -130,8 +112,8 @@ void ask_page(Session& session, const RepoId& repo, const CommitId& commit, cons
     }
     return read_page(session, repo, commit, cursor, answer);
   };
-  ask<TreePage>(session, {.path = cursor.path, .what = what, .deadline = deadline}, std::move(read),
-                std::move(done));
+  ask<TreePage>(session, {.path = cursor.path, .what = what, .deadline = deadline, .repo = repo},
+                std::move(read), std::move(done));
 }
 
 // --- paths
@@ -155,7 +137,8 @@ void ask_directory(Session& session, std::shared_ptr<HeadWalk> walk, const std::
   Question question{.path = directory_path(walk->repo, walk->commit, path),
                     .what = fmt::format("directory {} of {}", path, walk->repo.text()),
                     .deadline = walk->deadline,
-                    .endpoint = walk->endpoint};
+                    .endpoint = walk->endpoint,
+                    .repo = walk->repo};
   const auto before = std::make_shared<Result<std::optional<TreeEntry>>>(std::move(head));
   auto read = [walk, path, before](const Answer& answer) -> Result<std::optional<TreeEntry>> {
     if (answer.verdict == Verdict::entry_missing || answer.verdict == Verdict::missing)
@@ -188,7 +171,8 @@ void ask_heads(Session& session, std::shared_ptr<HeadWalk> walk) {
                     .what = fmt::format("{} of {}", path, walk->repo.text()),
                     .deadline = walk->deadline,
                     .stop_when_leaving = true,
-                    .endpoint = walk->endpoint};
+                    .endpoint = walk->endpoint,
+                    .repo = walk->repo};
   auto read = [walk, path](const Answer& answer) { return read_head(answer, walk->commit, path); };
   ask<Read>(session, std::move(question), std::move(read),
             [&session, walk, path](Result<Read> entry) {
@@ -215,7 +199,8 @@ void ask_paths(Session& session, const RepoId& repo, const CommitId& commit,
                     .path = paths_info_path(repo, commit),
                     .body = paths_form(walk->paths),
                     .what = fmt::format("paths of {} at {}", repo.text(), commit.hex()),
-                    .deadline = deadline};
+                    .deadline = deadline,
+                    .repo = repo};
   using Read = std::optional<std::vector<TreeEntry>>;  // nothing: the endpoint lacks paths-info
   auto read = [walk, what = question.what](const Answer& answer) -> Result<Read> {
     walk->endpoint = answer.endpoint;
@@ -265,8 +250,33 @@ void HubClient::fetch_revision(const RepoId& repo, const std::string& revision,
   call<RepoInfo>(std::move(done), [this, repo, revision](Instant deadline, Done<RepoInfo> then) {
     auto checked = parse_revision(revision);
     if (!checked) return then(fail(checked));
-    ask_revision(session_, {repo, revision, deadline, knows_expand(session_, repo)},
+    ask_revision(session_,
+                 {.repo = repo, .revision = revision, .deadline = deadline,
+                  .expand = knows_expand(session_, repo)},
                  std::move(then));
+  });
+}
+
+void HubClient::look(const RepoId& repo, Done<RepoInfo> done) {
+  call<RepoInfo>(std::move(done), [this, repo](Instant deadline, Done<RepoInfo> then) {
+    ask_revision(session_,
+                 {.repo = repo, .revision = "main", .deadline = deadline,
+                  .expand = knows_expand(session_, repo), .token = session_.options.token},
+                 std::move(then));
+  });
+}
+
+void HubClient::check_access(const RepoId& repo, Secret token, Done<void> done) {
+  call<void>(std::move(done), [this, repo, token = std::move(token)](Instant deadline,
+                                                                     Done<void> then) mutable {
+    ask_access(session_, repo, std::move(token), deadline, std::move(then));
+  });
+}
+
+void HubClient::ask_name(Secret token, Done<std::string> done) {
+  call<std::string>(std::move(done), [this, token = std::move(token)](
+                                         Instant deadline, Done<std::string> then) mutable {
+    hub::ask_name(session_, std::move(token), deadline, std::move(then));
   });
 }
 
@@ -297,7 +307,7 @@ void HubClient::fetch_refs(const RepoId& repo, Done<RefList> done) {
   call<RefList>(std::move(done), [this, repo](Instant deadline, Done<RefList> then) {
     const std::string what = fmt::format("the refs of {}", repo.text());
     ask<RefList>(
-        session_, {.path = refs_path(repo), .what = what, .deadline = deadline},
+        session_, {.path = refs_path(repo), .what = what, .deadline = deadline, .repo = repo},
         [repo, what](const Answer& answer) -> Result<RefList> {
           if (answer.verdict != Verdict::ok) return refused(answer, what);
           return parse_refs(repo, answer.body);

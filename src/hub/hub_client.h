@@ -16,6 +16,9 @@ class HubClient final : public Origin {
 
   void fetch_revision(const RepoId& repo, const std::string& revision,
                       Done<RepoInfo> done) override;
+  void look(const RepoId& repo, Done<RepoInfo> done) override;
+  void check_access(const RepoId& repo, Secret token, Done<void> done) override;
+  void ask_name(Secret token, Done<std::string> done) override;
   void fetch_tree_page(const RepoId& repo, const CommitId& commit, const std::string& cursor,
                        Done<TreePage> done) override;
   void fetch_paths(const RepoId& repo, const CommitId& commit, std::vector<std::string> paths,

@@ -59,6 +59,9 @@ void MetadataCall::ask(std::size_t endpoint) {
   asked_[endpoint] = true;
   answer_ = {};
   answer_.endpoint = endpoint;
+  token_ = question_.token  ? *question_.token
+           : question_.repo ? session_.token_for(*question_.repo)
+                            : session_.options.token;
   began_ = session_.loop.now();
   const Endpoint& target = session_.endpoints[endpoint];
   journey_.emplace(target.base, target.url(question_.path));
@@ -85,7 +88,7 @@ void MetadataCall::send() {
                       .fresh_connection = broken_,
                       .stall_timeout = session_.options.stall_timeout};
   if (question_.method == Method::head) request.headers.push_back("Accept-Encoding: identity");
-  if (journey_->at_home()) request.token = session_.options.token;
+  if (journey_->at_home()) request.token = token_;
   exchange_ = session_.loop.start(std::move(request), shared_from_this());
 }
 
@@ -144,9 +147,17 @@ void MetadataCall::settle() {
       return attempt_failed(refusal(answer_.verdict, status, answer_.headers, question_.what));
     default: break;
   }
+  if (is_turned_down(answer_.verdict) && another_token()) return ask(answer_.endpoint);
   if (auto read = reader_(answer_); !read)
     return attempt_failed(std::move(read.error()).during(question_.what));
   end(std::nullopt);
+}
+
+// A user's right to the repository may have ended where another's goes on.
+bool MetadataCall::another_token() {
+  constexpr int kMost = 8;
+  return question_.repo && !question_.token && answer_.at_home && tokens_++ < kMost &&
+         session_.note_refused(*question_.repo, token_);
 }
 
 void MetadataCall::attempt_failed(Error error) {

@@ -19,6 +19,10 @@ struct Question {
   bool stop_when_leaving = false;
   // Ask only there: a fallback of a question that this endpoint answered.
   std::optional<std::size_t> endpoint;
+  // What it is about: the token follows from it …
+  std::optional<RepoId> repo;
+  // … but for this one, which goes along whatever it is about.
+  std::optional<Secret> token;
 };
 
 struct Answer {
@@ -57,6 +61,7 @@ class MetadataCall final : public Listener,
   void end_round();
   void attempt_failed(Error error);
   void settle();
+  bool another_token();
   void end(std::optional<Error> error);
   void stop_timers();
   void set_timer(std::optional<HttpLoop::Timer>& timer, Instant due, void (MetadataCall::*then)());
@@ -70,6 +75,8 @@ class MetadataCall final : public Listener,
   Finish finish_;
   std::vector<bool> asked_;  // in this round, by endpoint
   int rounds_ = 0;
+  Secret token_;
+  int tokens_ = 0;  // that were turned down
   bool fresh_ = true;    // nobody was asked yet
   bool broken_ = false;  // a connection failed: the next attempt takes a new one
   Error last_error_{Code::timed_out, "no answer within the deadline", {}};

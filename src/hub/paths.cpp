@@ -40,6 +40,10 @@ std::string refs_path(const RepoId& repo) {
   return api_path(repo) + "/refs?include_prs=1";
 }
 
+std::string auth_check_path(const RepoId& repo) {
+  return api_path(repo) + "/auth-check";
+}
+
 std::string resolve_path(const RepoId& repo, const std::string& revision, const std::string& path) {
   return fmt::format("{}/{}/resolve/{}/{}",
                      repo.type() == RepoType::model ? "" : fmt::format("/{}", plural(repo.type())),

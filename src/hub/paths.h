@@ -18,6 +18,8 @@ std::string tree_path(const RepoId& repo, const CommitId& commit);
 std::string directory_path(const RepoId& repo, const CommitId& commit, const std::string& path);
 std::string paths_info_path(const RepoId& repo, const CommitId& commit);
 std::string refs_path(const RepoId& repo);
+std::string auth_check_path(const RepoId& repo);
+inline constexpr std::string_view kWhoAmI = "/api/whoami-v2";
 // Not below /api; models have no prefix there.
 std::string resolve_path(const RepoId& repo, const std::string& revision, const std::string& path);
 // The form of paths-info. Two servers answer JSON with 422.

@@ -84,6 +84,13 @@ void RangeCall::ask_endpoint() {
 // Asks the next endpoint, if there is another and it may do better: in trouble, and where this one
 // does not have what another may (a mirror of a part, a token that only one of them knows).
 bool RangeCall::fail_over(const Error& error) {
+  constexpr int kMostTokens = 8;
+  if (std::exchange(turned_down_, false) && tokens_++ < kMostTokens &&
+      session_.note_refused(file_.repo, token_)) {
+    tried_[endpoint_] = false;
+    ask_endpoint();
+    return true;
+  }
   const bool no = error.code == Code::not_found || error.code == Code::denied ||
                   error.code == Code::needs_login || error.code == Code::corrupt;
   if (tried_.size() < 2 || (!info(error.code).retry_helps && !no)) return false;
@@ -100,6 +107,7 @@ void RangeCall::go(Journey journey) {
 void RangeCall::send() {
   verdict_.reset();
   headers_.clear();
+  turned_down_ = false;
   discarded_ = 0;
   began_ = session_.loop.now();
   HttpRequest request{
@@ -108,7 +116,7 @@ void RangeCall::send() {
       .headers = {"Accept-Encoding: identity",
                   fmt::format("Range: bytes={}-{}", range_.offset, range_.end() - 1)},
       .stall_timeout = session_.options.stall_timeout};
-  if (journey_->at_home()) request.token = session_.options.token;
+  if (journey_->at_home()) request.token = token_ = session_.token_for(file_.repo);
   session_.metrics.add(Metric::content_requests);
   exchange_ = session_.loop.start(std::move(request), shared_from_this());
 }
@@ -117,6 +125,7 @@ void RangeCall::on_headers(int status, const Headers& headers) {
   log_answer(Method::get, journey_->here(), status, headers);
   const bool home = journey_->at_home();
   if (home) session_.note_answer(endpoint_);
+  turned_down_ = home && is_turned_down(judge(status, headers));
   // Only the resolve route itself is counted; where it leads to is of another budget.
   if (std::exchange(counted_, false))
     if (const auto limit = parse_rate_limit(headers.get("ratelimit")))

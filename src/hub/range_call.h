@@ -54,12 +54,15 @@ class RangeCall final : public Listener,
   std::size_t endpoint_ = 0;
   Instant began_{};
   bool commit_seen_ = false;
+  Secret token_;  // that went along
+  int tokens_ = 0;  // that were turned down
   std::shared_ptr<Exchange> exchange_;
   // The answer under way.
   std::optional<ContentVerdict> verdict_;
   Headers headers_;
   std::uint64_t next_ = 0;  // offset of the byte that comes next
   std::size_t discarded_ = 0;
+  bool turned_down_ = false;  // by the endpoint: this token may not read it
 };
 
 // What fetch_range() gives out.

@@ -83,6 +83,16 @@ void Session::publish() {
   *published_.lock() = std::move(list);
 }
 
+Secret Session::token_for(const RepoId& repo) const {
+  if (options.credentials != nullptr)
+    if (Secret token = options.credentials->choose(repo); !token.empty()) return token;
+  return options.token;
+}
+
+bool Session::note_refused(const RepoId& repo, const Secret& token) const {
+  return options.credentials != nullptr && options.credentials->note_refused(repo, token);
+}
+
 void Session::note_answer(std::size_t endpoint) {
   Endpoint& each = endpoints[endpoint];
   const bool quiet = each.health.last_error().empty();

@@ -25,6 +25,7 @@ struct Endpoint {
   Instant probed{};
   bool lacks_paths_info = false;  // it answered HEADs where this call was missing
   bool lacks_expand = false;
+  bool lacks_auth_check = false;
 
   Instant& waits(Budget budget) { return wait_until[static_cast<std::size_t>(budget)]; }
   Url url(std::string_view path_and_query) const;
@@ -41,6 +42,11 @@ class Session {
   Metrics& metrics;
   std::vector<Endpoint> endpoints;
   SignedUrls signed_urls;
+
+  // What goes along with a question about the repository.
+  Secret token_for(const RepoId& repo) const;
+  // It was turned down. True: another one can be tried.
+  bool note_refused(const RepoId& repo, const Secret& token) const;
 
   // Any thread.
   std::vector<Origin::Health> health() const { return *published_.lock(); }

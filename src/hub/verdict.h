@@ -27,6 +27,12 @@ enum class Verdict : std::uint8_t {
   nonsense,   // not an answer of a Hub; worth asking again
 };
 
+// The endpoint knows who asks, and does not let him see the repository.
+constexpr bool is_turned_down(Verdict verdict) {
+  return verdict == Verdict::repo_missing || verdict == Verdict::needs_login ||
+         verdict == Verdict::denied;
+}
+
 Verdict judge(int status, const Headers& headers);
 
 // The error for a verdict that is not ok; `what` was asked for.

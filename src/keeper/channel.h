@@ -24,6 +24,7 @@ enum class Say : std::uint32_t {
   may_back,       // wants an answer
   open_backing,   // wants an answer; the text is a blob's hash
   close_backing,  // a number
+  read_token,     // wants an answer, with a descriptor; a user, and a process in the text
   unmount,        // wants an answer
   abort,
   ready,

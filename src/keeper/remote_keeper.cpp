@@ -34,7 +34,7 @@ class RemoteKeeper final : public Keeper {
     ::pthread_sigmask(SIG_SETMASK, &all, &before);
     heart_ = std::jthread([this](const std::stop_token& stop) { beat(stop); });
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    auto memory = ask_descriptor(Say::handover);
+    auto memory = ask_descriptor({.say = Say::handover});
     if (!memory) return fail(memory);
     return Handover::map(*memory);
   }
@@ -42,7 +42,7 @@ class RemoteKeeper final : public Keeper {
     auto answer = ask({.say = Say::take_turn});
     return answer ? Result<void>{} : fail(answer);
   }
-  Result<UniqueFd> mount() override { return ask_descriptor(Say::mount); }
+  Result<UniqueFd> mount() override { return ask_descriptor({.say = Say::mount}); }
   Result<void> may_back() override {
     auto answer = ask({.say = Say::may_back});
     return answer ? Result<void>{} : fail(answer);
@@ -51,6 +51,11 @@ class RemoteKeeper final : public Keeper {
     return ask({.say = Say::open_backing, .text = blob.hex()});
   }
   void close_backing(std::int32_t id) override { say({.say = Say::close_backing, .number = id}); }
+  Result<UniqueFd> read_token(uid_t user, pid_t process) override {
+    return ask_descriptor({.say = Say::read_token,
+                           .number = static_cast<std::int32_t>(user),
+                           .text = std::to_string(process)});
+  }
   Result<void> unmount() override {
     auto answer = ask({.say = Say::unmount});
     return answer ? Result<void>{} : fail(answer);
@@ -74,9 +79,9 @@ class RemoteKeeper final : public Keeper {
     if (answer->code != kFine) return fail(Error{static_cast<Code>(answer->code), answer->text, {}});
     return answer->number;
   }
-  Result<UniqueFd> ask_descriptor(Say what) {
+  Result<UniqueFd> ask_descriptor(const Message& message) {
     std::vector<UniqueFd> descriptors;
-    if (auto answer = ask({.say = what}, &descriptors); !answer) return fail(answer);
+    if (auto answer = ask(message, &descriptors); !answer) return fail(answer);
     if (descriptors.size() != 1) return fail(Code::bug, "the keeper gave no descriptor");
     return std::move(descriptors.front());
   }

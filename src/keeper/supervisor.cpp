@@ -13,6 +13,7 @@
 
 #include "hffs/telemetry.h"
 #include "mount_owner.h"
+#include "token_reader.h"
 #include "worker.h"
 
 namespace hffs {
@@ -192,6 +193,7 @@ void Supervisor::give_turn(std::optional<Worker>& worker) {
 void Supervisor::answer(Worker& worker, const Message& message) {
   Message reply;
   std::vector<int> descriptors;
+  UniqueFd pipe;
   const bool candidate = candidate_ && &worker == &*candidate_;
   if (message.say == Say::handover) {
     descriptors = {handover_.get()};
@@ -200,6 +202,10 @@ void Supervisor::answer(Worker& worker, const Message& message) {
     reply = answer_of(MountOwner::may_back());
   } else if (candidate) {
     reply = answer_of(Result<void>(fail(Code::refused, "another worker serves")));
+  } else if (message.say == Say::read_token) {
+    auto token = keeper::read_token(static_cast<uid_t>(message.number), std::atoi(message.text.c_str()));
+    reply = answer_of(token ? Result<void>{} : fail(Error(token.error())));
+    if (token) pipe = std::move(*token), descriptors = {pipe.get()};
   } else if (message.say == Say::mount) {
     Result<void> mounted;
     if (!device_ && !ending_) {

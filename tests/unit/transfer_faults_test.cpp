@@ -8,6 +8,7 @@
 #include <random>
 #include <thread>
 
+#include "manual_clock.h"
 #include "transfer_fixture.h"
 
 namespace hffs {
@@ -176,22 +177,19 @@ TEST_F(TransferFaults, ABlockThatIsLostWhileItIsSkippedIsFetchedAgain) {
   EXPECT_EQ(origin_.asked().back(), (ByteRange{kBlockSize, kBlockSize}));
 }
 
-class ManualClock final : public Clock {
- public:
-  Instant now() const override { return Instant(std::chrono::milliseconds(time)); }
-  WallTime wall() const override { return {}; }
+}
   std::atomic<std::int64_t> time = 1'000'000;
 };
 
 TEST_F(TransferFaults, AfterAMinuteWrongBytesAreForgiven) {
-  ManualClock clock;
+  test::ManualClock clock;
   engine_ = std::make_shared<transfer::Engine>(TransferOptions{}, origin_, clock, metrics_);
   engine_->start();
   for (int i = 0; i < 3; ++i) engine_->note_corrupt(1);
   EXPECT_FALSE(fetch({0, 1}));
-  clock.time += 59'000;
+  clock.advance(std::chrono::milliseconds(59'000));
   EXPECT_FALSE(fetch({0, 1}));
-  clock.time += 1'001;
+  clock.advance(std::chrono::milliseconds(1'001));
   EXPECT_TRUE(fetch({0, 1}));
   for (int i = 0; i < 2; ++i) engine_->note_corrupt(1);  // counted anew
   EXPECT_TRUE(fetch({kBlockSize, 1}));

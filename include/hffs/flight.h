@@ -12,7 +12,7 @@
 #include "hffs/error.h"
 #include "hffs/guarded.h"
 
-namespace hffs::catalog {
+namespace hffs {
 
 template <class T>
 class Flight {
@@ -41,4 +41,4 @@ class Flight {
   Guarded<std::unordered_map<std::string, std::vector<Done<T>>>> flights_;
 };
 
-}  // namespace hffs::catalog
+}  // namespace hffs

@@ -10,7 +10,7 @@
 #include "hffs/clock.h"
 #include "hffs/guarded.h"
 
-namespace hffs::catalog {
+namespace hffs {
 
 class Recent {
  public:
@@ -38,4 +38,4 @@ class Recent {
   Guarded<std::unordered_map<std::string, Instant>> keys_;
 };
 
-}  // namespace hffs::catalog
+}  // namespace hffs

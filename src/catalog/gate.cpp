@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The catalog's side of the gate (access.h): what the index keeps of it, and of which repositories a node is.
+#include <algorithm>
+
+#include "impl.h"
+
+namespace hffs::catalog {
+namespace {
+
+// A licence text is in thousands; who opens it came through one of the first or, rarely, is refused.
+constexpr std::size_t kMostRepos = 256;
+
+}  // namespace
+
+void CatalogImpl::connect_gate() {
+  access_.connect(
+      [weak = weak_from_this()](const RepoId& repo, Done<RepoInfo> done) {
+        const auto self = weak.lock();
+        if (!self) return done(fail(Code::cancelled, "shutting down"));
+        self->resolver_->look(repo, std::move(done));
+      },
+      [weak = weak_from_this()](const RepoId& repo, const Standing& standing) {
+        const auto self = weak.lock();
+        if (!self) return;
+        self->store_.write(
+            [repo, standing](WriteTxn& txn) {
+              if (const auto number = find_repo(txn, repo)) put_standing(txn, *number, standing);
+            },
+            [](Result<void>) {});
+      });
+  store_.read([&](const ReadTxn& txn) {
+    visit_repos(txn, 0, [&](const RepoRow& repo) {
+      access_.recall(repo.id, repo.canonical, repo.standing);
+      if (repo.standing.visibility != Visibility::unknown) return true;
+      visit_commits(txn, repo.number, {}, [&](std::string_view, std::uint64_t number) {
+        const auto commit = load_commit(txn, static_cast<CommitNumber>(number));
+        if (commit && commit->attested_by) access_.note_import(repo.id, *commit->attested_by);
+        return true;
+      });
+      return true;
+    });
+  });
+}
+
+std::vector<RepoId> CatalogImpl::repos_of(NodeId node) {
+  std::vector<RepoId> repos;
+  if (node.kind() != NodeKind::blob) {
+    if (auto repo = repo_of(node)) repos.push_back(std::move(*repo));
+    return repos;
+  }
+  store_.read([&](const ReadTxn& txn) {
+    RepoNumber last = 0;
+    visit_sources(txn, node.blob_number(), [&](const SourceRow& row) {
+      if (row.repo == std::exchange(last, row.repo)) return true;
+      if (auto repo = load_repo(txn, row.repo)) repos.push_back(std::move(repo->id));
+      return repos.size() < kMostRepos;
+    });
+  });
+  return repos;
+}
+
+void CatalogImpl::admit(const Caller& caller, NodeId node, Done<void> done) {
+  auto repos = repos_of(node);
+  // The layout's own files, and marks of what is not there, are nobody's.
+  if (repos.empty()) return done({});
+  std::ranges::reverse(repos);
+  admit_to_one(caller, std::move(repos), std::nullopt, std::move(done));
+}
+
+bool CatalogImpl::sees(const Caller& caller, NodeId node) {
+  const auto repos = repos_of(node);
+  return repos.empty() ||
+         std::ranges::any_of(repos, [&](const RepoId& repo) { return access_.sees(caller, repo); });
+}
+
+// The last of them next.
+void CatalogImpl::admit_to_one(const Caller& caller, std::vector<RepoId> repos,
+                               std::optional<Error> refusal, Done<void> done) {
+  if (repos.empty()) return done(fail(std::move(*refusal)));
+  const RepoId next = std::move(repos.back());
+  repos.pop_back();
+  auto decided = [self = shared_from_this(), caller, repos = std::move(repos),
+                  refusal = std::move(refusal), done = std::move(done)](Result<Pass> pass) mutable {
+    if (pass) return done({});
+    // That it exists and is closed says more than that it is not there.
+    if (!refusal || refusal->code == Code::not_found) refusal = std::move(pass.error());
+    self->admit_to_one(caller, std::move(repos), std::move(refusal), std::move(done));
+  };
+  access_.decide(caller, next, std::move(decided));
+}
+
+}  // namespace hffs::catalog
