@@ -177,10 +177,6 @@ TEST_F(TransferFaults, ABlockThatIsLostWhileItIsSkippedIsFetchedAgain) {
   EXPECT_EQ(origin_.asked().back(), (ByteRange{kBlockSize, kBlockSize}));
 }
 
-}
-  std::atomic<std::int64_t> time = 1'000'000;
-};
-
 TEST_F(TransferFaults, AfterAMinuteWrongBytesAreForgiven) {
   test::ManualClock clock;
   engine_ = std::make_shared<transfer::Engine>(TransferOptions{}, origin_, clock, metrics_);
