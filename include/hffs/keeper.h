@@ -86,6 +86,7 @@ struct KeeperOptions {
   std::vector<std::string> worker;
   UniqueFd directory;  // where it begins; none: here
   std::function<void()> ready;  // the first time
+  bool service = false;  // says how it goes to the service manager that $NOTIFY_SOCKET names, if any
   // A worker that was not heard of for so long is ended.
   std::chrono::milliseconds patience{4'000};
 };

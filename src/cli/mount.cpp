@@ -68,7 +68,9 @@ Result<void> keep(const Config& config, const std::string& log_file, UniqueFd di
                          parent->tell({});
                        else
                          fmt::print(stderr, "hffs: mounted at {}\n", config.mount_point);
-                     }});
+                     },
+                     // In the background we are no service, and the variable was somebody else's.
+                     .service = parent == nullptr});
 }
 
 Result<void> serve(const Flags& flags, Keeper& keeper) {

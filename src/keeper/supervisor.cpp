@@ -14,6 +14,7 @@
 #include "hffs/telemetry.h"
 #include "mount_owner.h"
 #include "token_reader.h"
+#include "service_manager.h"
 #include "worker.h"
 
 namespace hffs {
@@ -51,7 +52,7 @@ Message answer_of(const Result<void>& result) {
 
 class Supervisor {
  public:
-  explicit Supervisor(const KeeperOptions& options) : options_(options) {}
+  explicit Supervisor(const KeeperOptions& options) : options_(options), service_(options.service) {}
   Result<void> run();
 
  private:
@@ -70,8 +71,11 @@ class Supervisor {
   void signalled();
   void replace(pid_t asked_by);
   void pause(std::chrono::milliseconds time);
+  // What went wrong goes to the log, and to the service manager, which also hears whether somebody serves.
+  void complain(bool serves, const std::string& what);
 
   const KeeperOptions& options_;
+  keeper::ServiceManager service_;
   UniqueFd signals_, handover_, device_;
   MountOwner owner_;
   std::optional<Worker> worker_, candidate_;
@@ -151,6 +155,8 @@ void Supervisor::hear(std::optional<Worker>& worker) {
   switch (message->say) {
     case Say::ready:
       worker->serving = Time::now();
+      if (!ending_ && !unmounted_)
+        service_.ready(fmt::format("serving {}, worker {}", options_.mount.mount_point, worker->pid));
       if (!std::exchange(ready_, true)) options_.ready();
       return;
     case Say::failed:
@@ -223,6 +229,7 @@ void Supervisor::answer(Worker& worker, const Message& message) {
     // The connection ends with its last descriptor.
     device_.reset();
     unmounted_ = true;
+    if (!ending_) service_.stopping("the mount is being ended");
     reply = answer_of(owner_.unmount());
   }
   if (auto sent = worker.channel->send(reply, descriptors); !sent) worker.channel.reset();
@@ -257,8 +264,8 @@ void Supervisor::end_of(std::optional<Worker>& worker) {
   const std::string why = fmt::format("{}{}{}", words_of(status), worker->failure ? ": " : "",
                                       worker->failure ? worker->failure->message : "");
   if (&worker == &candidate_) {
-    log(Level::error, "keeper", "the new worker cannot serve ({}); the old one goes on", why);
     candidate_.reset();
+    complain(true, fmt::format("the new worker cannot serve ({}); the old one goes on", why));
     return;
   }
   const bool by_itself = WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -273,7 +280,7 @@ void Supervisor::end_of(std::optional<Worker>& worker) {
     log(Level::error, "keeper", "the worker {} ended ({}) behind the mount", worker->pid, why);
     done_ = true;
   } else {
-    log(Level::error, "keeper", "the worker {} ended ({}); another one goes on", worker->pid, why);
+    complain(false, fmt::format("the worker {} ended ({}); another one goes on", worker->pid, why));
     // Who kills a worker is somebody else.
     const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     if (worker->serving && (killed || Time::now() - *worker->serving >= kServed)) {
@@ -300,17 +307,28 @@ void Supervisor::signalled() {
     }
     log(Level::info, "keeper", "ending on signal {}", signal.ssi_signo);
     ending_ = true;
+    service_.stopping(fmt::format("ending on signal {}", signal.ssi_signo));
     if (worker_) ::kill(worker_->pid, SIGTERM);
   }
 }
 
 void Supervisor::replace(pid_t asked_by) {
-  if (!ready_ || !worker_ || candidate_ || ending_) return;
+  if (!ready_ || ending_ || unmounted_) return;
+  // Also where one comes already: its READY is the answer then.
+  service_.reloading("a new worker looks whether it can serve");
+  if (!worker_ || candidate_) return;
   log(Level::info, "keeper", "pid={} asks for another worker", asked_by);
   own_image_ = false;
   auto started = start_worker(options_, false);
   if (started) candidate_ = std::move(*started);
-  else log(Level::error, "keeper", "{}", started.error().message);
+  else complain(true, started.error().message);
+}
+
+void Supervisor::complain(bool serves, const std::string& what) {
+  log(Level::error, "keeper", "{}", what);
+  if (ending_ || unmounted_) return;
+  if (serves) service_.ready(what);
+  else service_.status(what);
 }
 
 void Supervisor::pause(std::chrono::milliseconds time) {
@@ -331,7 +349,7 @@ Result<void> Supervisor::run() {
       continue;
     }
     if (hasty_ >= kHastyEnds) {
-      log(Level::error, "keeper", "{} workers in a row ended at once; the next one comes in {} ms", hasty_, wait_.count());
+      complain(false, fmt::format("{} workers in a row ended at once; the next one comes in {} ms", hasty_, wait_.count()));
       pause(wait_);
       wait_ = std::min(2 * wait_, kLongestPause);
     }
@@ -342,10 +360,11 @@ Result<void> Supervisor::run() {
       continue;
     }
     if (!ready_) return fail(started);
-    log(Level::error, "keeper", "{}", started.error().message);
+    complain(false, started.error().message);
     hasty_ = kHastyEnds;
   }
   device_.reset();
+  if (!outcome_) service_.status(outcome_.error().message);
   if (auto gone = owner_.unmount(); !gone) log(Level::error, "keeper", "{}", gone.error().message);
   return std::move(outcome_);
 }
