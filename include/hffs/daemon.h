@@ -28,6 +28,7 @@ namespace hffs {
 // Every setting, with its default. Precedence: flag over environment over file over default.
 struct Config {
   std::string mount_point;             // absolute
+  std::string source = "hffs";         // what the table of mounts says stands there
   std::string state_dir;               // /var/lib/hffs for root, $XDG_CACHE_HOME/hffs else
   std::vector<std::string> endpoints;  // HF_ENDPOINT, else https://huggingface.co; file:///PATH
   Secret token;                        // HF_TOKEN, else the file HF_TOKEN_PATH, else none
@@ -54,7 +55,7 @@ struct Config {
 struct Flags {
   std::string mount_point;
   std::optional<std::string> config_file, state_dir, log_level, log_file, prefetch, max_size, min_free,
-      verify;
+      verify, source;
   std::vector<std::string> endpoints;
   std::optional<bool> allow_other, offline, offline_partial;
   std::optional<double> ref_ttl, read_deadline;  // seconds

@@ -161,6 +161,8 @@ void add_mount(CLI::App& app, Words& words) {
   mount->add_flag("--foreground,-f", flags.foreground, "Stay in the foreground");
   // Of a keeper to its worker; an empty group is shown nowhere.
   mount->add_option("--worker-of", flags.worker_of)->group("");
+  // Of mount.hffs: by what mount(8) finds the line of fstab again.
+  mount->add_option("--source", flags.source)->group("");
   mount->add_option("--log-level", flags.log_level, "debug, info, warn or error [info]")
       ->type_name("LEVEL");
   mount

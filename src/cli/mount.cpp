@@ -59,6 +59,7 @@ Result<void> keep(const Config& config, const std::string& log_file, UniqueFd di
   auto store = make_store_directory(config.state_dir);
   if (!store) return fail(store);
   return run_keeper({.mount = {.mount_point = config.mount_point,
+                               .source = config.source,
                                .allow_other = config.allow_other,
                                .blobs = *store + "/blobs"},
                      .worker = std::move(*words),

@@ -289,6 +289,7 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   if (!min_free) return fail(min_free);
   config.limits = {.max_size = max_size->value_or(0), .min_free = *min_free};
   config.mount_point = flags.worker_of ? *flags.worker_of : settings.absolute(flags.mount_point);
+  config.source = flags.source.value_or(config.source);
   config.state_dir = std::move(*state_dir);
   config.endpoints = std::move(*endpoints);
   config.token = std::move(*token);

@@ -61,11 +61,21 @@ Result<UniqueFd> mount_directly(const MountOptions& options, const std::string& 
   return fail(system_error(reason, fmt::format("mounting {}", mount_point)));
 }
 
+// fusermount3 splits its options at commas, and takes a backslash away.
+std::string escaped(std::string_view text) {
+  std::string result;
+  for (const char c : text) {
+    if (c == ',' || c == '\\') result += '\\';
+    result += c;
+  }
+  return result;
+}
+
 Result<UniqueFd> mount_by_helper(const MountOptions& options, const std::string& mount_point) {
   // The helper opens the device with our rights; its words for a failure depend on its version.
   if (auto device = open_device(); !device) return fail(device);
   return fusermount(mount_point,
-                    fmt::format("fsname={},subtype=hffs,nosuid,nodev{}", options.source,
+                    fmt::format("fsname={},subtype=hffs,nosuid,nodev{}", escaped(options.source),
                                 options.allow_other ? ",allow_other" : ""));
 }
 

@@ -2,17 +2,24 @@
 """D: hffs as a service of the machine. The service manager is a stand-in; mount(8), sh and the unit's checker are real."""
 import contextlib
 import os
+import re
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 import time
 import uuid
+from pathlib import Path
 
+import lab
 import pytest
 from lab import MIB, eventually, is_mounted, later
-from test_passthrough import OLD, verified
+from test_passthrough import verified
 from test_takeover import digest_of, kill, read_for_ever
 from world import fresh_bytes
+
+SCRIPTS = Path(os.environ.get("HFFS_SOURCE_ROOT", lab.ROOT)) / "scripts/packaging"
 
 
 class Manager:
@@ -172,3 +179,247 @@ def test_D3_the_end_is_told(service, how):
     assert manager.wait_for("STOPPING")["STOPPING"] == "1"
     assert manager.silent(), "said more than once, or taken back"
     assert not is_mounted(mount.point)
+
+
+# mount(8)
+
+class Machine:
+    """A mount namespace in which the package's files are installed; else it is this machine."""
+
+    def __init__(self, folder):
+        self.folder, self.point, self.state = folder, folder / "mnt", folder / "state"
+        commands = []
+        for where, links in (("/usr/sbin", {name: SCRIPTS / "mount.hffs" for name in
+                                            ("mount.hffs", "mount.fuse.hffs")}),
+                             ("/usr/bin", {"hffs": lab.HFFS})):
+            layer = folder / where.replace("/", "-")
+            layer.mkdir()
+            for name, target in links.items():
+                shutil.copy(target, layer / name)
+            commands.append(f"mount -t overlay -o lowerdir={layer}:{where} overlay {where}")
+        self.point.mkdir()
+        self.holder = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c",
+                                        " && ".join([*commands, "echo ready", "exec cat"])],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.holder.stdout.readline() != "ready\n":
+            self.end()
+            pytest.skip("nothing can be laid over /usr/sbin here")
+
+    def run(self, *words, **options):
+        options = {"timeout": 60, "stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "cwd": "/"} | options
+        return lab.Run(subprocess.run(["nsenter", "-t", str(self.holder.pid), "-m", "--", *map(str, words)], **options))
+
+    def mount(self, *words):
+        return self.run("mount", *words)
+
+    def mounts(self):
+        """Source, options."""
+        lines = [line.split() for line in Path(f"/proc/{self.holder.pid}/mounts").read_text().splitlines()]
+        return [(fields[0], fields[3].split(",")) for fields in lines if fields[1:3] == [str(self.point), lab.FS_TYPE]]
+
+    def daemons(self):
+        return lab.processes_with(str(self.state))
+
+    def path(self, path):
+        return Path(f"/proc/{self.holder.pid}/root{path}")
+
+    def end(self):
+        while self.mounts():
+            self.run("umount", "-i", "-l", self.point)
+        eventually(lambda: not self.daemons(), 20, "the end of the daemons")
+        self.holder.stdin.close()
+        self.holder.wait(10)
+        self.holder.stdout.close()
+
+
+@pytest.fixture
+def machine(make, root):
+    made = Machine(make.folder())
+    yield made
+    made.end()
+
+
+def test_D4_mounted_by_mount(make, machine):
+    world = make.world()
+    repo = world.add({"a.txt": b"a"})
+    options = f"state_dir={machine.state},endpoint={world.endpoint},allow_other"
+    for number in range(3):
+        done = machine.mount("-t", "hffs", "hffs", machine.point, "-o", options)
+        assert done.code == 0, done
+        [(source, said)] = machine.mounts()
+        assert source == "hffs" and "allow_other" in said and "rw" in said
+        name = f"models--{repo.id.replace('/', '--')}/snapshots/main/a.txt"
+        assert machine.path(machine.point / name).read_bytes() == b"a"
+        # umount(8) does not wait for the daemon; the next one does.
+        assert machine.run("umount", machine.point).code == 0
+        assert not machine.mounts()
+
+
+def test_D4_a_state_directory_in_use_is_told_at_once(make, machine):
+    options = f"offline,state_dir={machine.state}"
+    assert machine.mount("-t", "hffs", "hffs", machine.point, "-o", options).code == 0
+    other = machine.folder / "other"
+    other.mkdir()
+    began = time.monotonic()
+    for point in (machine.point, other):
+        done = machine.mount("-t", "hffs", "hffs", point, "-o", options)
+        assert done.code == 32 and "in use" in done.err, done
+    assert time.monotonic() - began < 15
+
+
+def test_D4_lines_of_fstab(make, machine):
+    """Words for others are others', and a second `mount -a` finds it mounted."""
+    world = make.world()
+    config = machine.folder / "config.toml"
+    config.write_text("ref_ttl = 7\n")
+    for source, options in (("hffs", f"defaults,endpoint={world.endpoint},config={config}"),
+                            (world.endpoint, "rw,noatime,_netdev,nofail,noauto,user=bob,exec,x-systemd.automount,x-hffs=1"),
+                            ("file:///usr/share", "offline,ro,noexec"), ("none", "offline,nouser,group,comment=hub")):
+        table = machine.folder / "fstab"
+        table.write_text(f"{source} {machine.point} hffs state_dir={machine.state},{options} 0 0\n")
+        for _ in range(2):
+            done = machine.mount("-T", table, machine.point) if "noauto" in options and not machine.mounts() else \
+                machine.mount("-a", "-T", table)
+            assert done.code == 0, done
+        [(found, said)] = machine.mounts()
+        assert found == source and "allow_other" not in said
+        for each in ("ro", "noexec"):
+            assert (each in said) == (each in options.split(",")), said
+        assert {"nosuid", "nodev"} <= set(said)
+        words = Path(f"/proc/{min(machine.daemons())}/cmdline").read_text().split("\0")
+        assert ("--offline" in words) == ("offline" in options)
+        assert ("--config" in words) == ("config" in options) and ("--endpoint" in words) == ("://" in source + options)
+        assert machine.run("umount", machine.point).code == 0
+
+
+@pytest.mark.parametrize("words, code, says", [
+    (["hffs", "-o", "nonsense"], 1, "unknown option 'nonsense'"), (["hffs", "-o", "config="], 1, "unknown option 'config='"),
+    (["nonsense"], 1, "neither hffs nor"), (["ftp://a/b"], 1, "neither hffs nor"),
+    (["hffs", "-o", "endpoint=nonsense"], 1, "must begin with"), (["hffs", "-o", "config=/nonexistent"], 1, "not usable"),
+    (["hffs", "-o", "state_dir=/dev/null/a"], 32, "state directory")])
+def test_D4_what_is_wrong_is_told_as_mount_does(machine, words, code, says):
+    options = [f"state_dir={machine.state},{word}" if words[index - 1] == "-o" else word
+               for index, word in enumerate(words)]
+    done = machine.mount("-t", "hffs", options[0], machine.point, *options[1:])
+    assert done.code == code and says in done.err, done
+    assert not machine.mounts() and not machine.daemons()
+
+
+def test_D4_what_is_not_known_passes_where_that_is_asked(machine):
+    assert machine.mount("-s", "-t", "hffs", "hffs", machine.point, "-o", f"state_dir={machine.state},offline,new").code == 0
+    assert machine.mounts()
+
+
+def test_D4_a_dead_mount_is_replaced_and_ended(machine):
+    options = f"state_dir={machine.state},offline"
+    for _ in range(2):
+        assert machine.mount("-t", "hffs", "hffs", machine.point, "-o", options).code == 0
+        for pid in machine.daemons():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not machine.daemons(), 10)
+    assert machine.run("umount", machine.point).code == 0
+    assert not machine.mounts()
+
+
+# What is installed
+
+def login(folder, mounts, *shell, **variables):
+    """What a login shell makes of HF_HUB_CACHE where these are the kernel's mounts."""
+    (folder / "mounts").write_text("".join(f"{line}\n" for line in mounts))
+    script = (SCRIPTS / "hffs.sh").read_text()
+    assert script.count("/proc/self/mounts") == 1
+    (folder / "hffs.sh").write_text(script.replace("/proc/self/mounts", str(folder / "mounts")))
+    done = subprocess.run([*shell, f". {folder}/hffs.sh; echo \"${{HF_HUB_CACHE-unset}}\"; env"], capture_output=True, text=True,
+                          env={"PATH": os.environ["PATH"], **variables}, check=True, timeout=10)
+    assert not done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert first == "unset" or f"HF_HUB_CACHE={first}" in rest, "it is not exported"
+    return first
+
+
+@pytest.mark.parametrize("shell", [["sh", "-euc"], ["bash", "-euc"], ["zsh", "-euc"]], ids=lambda words: words[0])
+def test_D5_a_login_finds_the_mount(make, shell):
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"needs {shell[0]}")
+    folder = make.folder()
+    others = ["proc /proc proc rw 0 0", "/dev/sda1 /mnt ext4 rw 0 0", "hffs /home/a/hf fuse.hffs rw 0 0",
+              "hffs /mnt/hf2 fuse.hffs rw 0 0", "x /mnt/hf fuse.sshfs rw 0 0"]
+    here = [*others, "hffs /mnt/hf fuse.hffs rw,nosuid,nodev 0 0"]
+    assert login(folder, here, *shell) == "/mnt/hf"
+    assert login(folder, others, *shell) == "unset"
+    assert login(folder, [], *shell) == "unset"
+    assert login(folder, ["http://127.0.0.1:9 /mnt/hf fuse.hffs rw 0 0"], *shell) == "/mnt/hf"
+    # Who has said where it is, if nowhere, is not contradicted.
+    assert login(folder, here, *shell, HF_HUB_CACHE="/mine") == "/mine"
+    assert login(folder, here, *shell, HF_HUB_CACHE="") == ""
+    assert login(folder, here, *shell, HF_HOME="/mine") == "unset"
+    assert login(folder, here, *shell, HUGGINGFACE_HUB_CACHE="/mine") == "unset"
+
+
+def test_D5_a_login_does_not_wait_for_the_mount(make, root):
+    """The daemon is stopped, and so is whoever asks it."""
+    mount = make.mount(make.world())
+    keeper, worker = mount.pid, mount.worker
+    script = (SCRIPTS / "hffs.sh").read_text().replace("/mnt/hf", str(mount.point))
+    for pid in (keeper, worker):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        done = subprocess.run(["sh", "-c", f"{script}\necho $HF_HUB_CACHE"], capture_output=True, text=True, timeout=5,
+                              env={"PATH": os.environ["PATH"]}, cwd="/", check=True)
+    finally:
+        for pid in (worker, keeper):
+            os.kill(pid, signal.SIGCONT)
+    assert done.stdout.strip() == str(mount.point)
+
+
+def unit():
+    """(section, key, value) of hffs.service."""
+    section, found = "", []
+    for line in (SCRIPTS / "hffs.service").read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line and line[0] not in "#;":
+            found.append((section, *line.split("=", 1)))
+    return found
+
+
+# systemd.exec(5): whatever gives the service a mount namespace.
+NAMESPACING = re.compile(r"Protect|Private|(Read|Write|Exec|NoExec|Inaccessible|Bind|Temporary).*(Path|FileSystem)|Root|Mount|DynamicUser|"
+                         r"ExtensionImages|ExtensionDirectories|(State|Cache|Logs|Runtime|Configuration)Directory|JoinsNamespaceOf|"
+                         r"NetworkNamespacePath|LoadCredential|SetCredential|ImportCredential|PAMName|RestrictNamespaces|User$|Group$")
+
+
+def test_D6_everybody_sees_what_the_service_mounts():
+    keys = [key for section, key, value in unit() if section == "Service"]
+    assert not [key for key in keys if NAMESPACING.match(key)]
+    values = {key: value for section, key, value in unit()}
+    assert values["Type"] == "notify" and values["KillMode"] == "mixed" and values["OOMPolicy"] == "continue"
+    assert "--foreground" in values["ExecStart"] and "--allow-other" in values["ExecStart"]
+
+
+def test_D6_the_unit_is_understood(make):
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    folder = make.folder()
+    words = (SCRIPTS / "hffs.service").read_text().replace("/usr/bin/hffs", lab.HFFS)
+    (folder / "hffs.service").write_text(words.replace("file:///usr/share/doc/hffs/README.md", "https://example.org"))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", folder / "hffs.service"], capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert "hffs.service" not in done.stderr and str(folder) not in done.stderr, done.stderr
+
+
+def test_D6_every_setting_stands_in_the_example(make):
+    """The README's table has them, and each may be uncommented as it stands."""
+    text = (SCRIPTS / "config.toml").read_text()
+    keys = re.findall(r"^#([a-z_]+) = ", text, re.M)
+    refused = make.mount(config="nonsense = 1\n", start=False)
+    known = refused.hffs(*refused.command()[1:]).err.split("the keys are: ")[1].split(";")[0].split(", ")
+    assert sorted(keys) == sorted(known)
+    folder = make.folder()
+    (folder / "token").write_text("hf_x")
+    text = re.sub(r"^#([a-z_]+ = )", r"\1", text, flags=re.M)
+    (folder / "config.toml").write_text(text.replace("/etc/hffs/token", str(folder / "token")))
+    done = lab.hffs("mount", folder / "nowhere", "--config", folder / "config.toml", "--state-dir", folder / "state",
+                    "--log-file", folder / "log")
+    assert done.code == 3 and "does not exist" in done.err, done
