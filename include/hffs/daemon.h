@@ -33,6 +33,7 @@ struct Config {
   std::vector<std::string> endpoints;  // HF_ENDPOINT, else https://huggingface.co; file:///PATH
   Secret token;                        // HF_TOKEN, else the file HF_TOKEN_PATH, else none
   std::string ca_bundle;  // REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE; empty: the system's
+  std::vector<std::string> internal_hosts;  // as in OriginOptions
   bool allow_other = false;
   bool user_tokens = true;  // users' token files and HF_TOKEN are looked at; else only what `hffs login` gave
   std::chrono::milliseconds access_ttl{300'000};  // how long the Hub's word on who may see what is believed

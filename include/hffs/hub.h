@@ -167,6 +167,8 @@ struct OriginOptions {
   Secret token;                                                  // the daemon's own service token
   Credentials* credentials = nullptr;  // of users; outlives the origin. Null: there are none
   std::string ca_bundle;  // a file or a directory; empty: the system's
+  // Where redirects may lead though it is no public address: hosts, or ".suffix"; lower case.
+  std::vector<std::string> internal_hosts;
   std::string user_agent = "hffs";
   bool offline = false;  // every call fails at once with Code::offline
   std::chrono::milliseconds metadata_deadline{8'000};  // whole call, retries included

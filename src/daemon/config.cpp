@@ -294,6 +294,7 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.endpoints = std::move(*endpoints);
   config.token = std::move(*token);
   config.ca_bundle = settings.ca_bundle();
+  config.internal_hosts = file.internal_hosts.value_or(config.internal_hosts);
   config.allow_other = flags.allow_other.value_or(file.allow_other.value_or(false));
   config.user_tokens = file.user_tokens.value_or(config.user_tokens);
   config.access_ttl = file.access_ttl.value_or(config.access_ttl);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <cerrno>
 #include <cmath>
@@ -123,15 +124,39 @@ Result<void> take_endpoints(const toml::node& value, FileSettings& into) {
   return {};
 }
 
+// Hosts as they stand in addresses; a suffix keeps its dot.
+Result<void> take_hosts(const toml::node& value, FileSettings& into) {
+  constexpr std::string_view kWanted = "a list of hosts, [\"minio.lab\", \".lab\", \"10.0.0.5\"]";
+  const toml::array* list = value.as_array();
+  if (list == nullptr) return wrong(kWanted);
+  std::vector<std::string> hosts;
+  for (const toml::node& item : *list) {
+    auto host = item.value_exact<std::string>().value_or("");
+    std::transform(host.begin(), host.end(), host.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (host.size() > 2 && host.starts_with('[') && host.ends_with(']'))
+      host = host.substr(1, host.size() - 2);
+    const bool address = std::ranges::count(host, ':') > 1;  // one is a port
+    const bool good = std::ranges::all_of(host, [&](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_' || c > 0x7f || (address && c == ':');
+    });
+    if (!good || host.empty() || host == ".") return wrong(kWanted);
+    hosts.push_back(std::move(host));
+  }
+  into.internal_hosts = std::move(hosts);
+  return {};
+}
+
 struct Key {
   std::string_view name;
   Take take;
 };
-constexpr std::array<Key, 20> kKeys{{
+constexpr auto kKeys = std::to_array<Key>({
     {"state_dir", take_text<&FileSettings::state_dir>},
     {"endpoints", take_endpoints},
     {"token_file", take_text<&FileSettings::token_file>},
     {"ca_bundle", take_text<&FileSettings::ca_bundle>},
+    {"internal_hosts", take_hosts},
     {"allow_other", take_switch<&FileSettings::allow_other>},
     {"user_tokens", take_user_tokens},
     {"access_ttl", take_seconds<&FileSettings::access_ttl>},
@@ -148,7 +173,7 @@ constexpr std::array<Key, 20> kKeys{{
     {"verify", take_verify},
     {"scrub", take_scrub},
     {"fuse_features", take_features},
-}};
+});
 
 // "%20" and its like; other '%' stand for themselves.
 std::string decode(std::string_view text) {

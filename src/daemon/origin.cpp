@@ -38,6 +38,7 @@ Result<std::unique_ptr<Origin>> open_origin(const Config& config, Credentials* c
                             .token = config.token,
                             .credentials = credentials,
                             .ca_bundle = config.ca_bundle,
+                            .internal_hosts = config.internal_hosts,
                             .user_agent = fmt::format("hffs/{}", HFFS_VERSION),
                             .offline = config.offline},
                            clock, metrics);

@@ -43,10 +43,9 @@ Result<void> start_curl() {
 }
 
 Result<TransportSettings> read_transport_settings(const OriginOptions& options) {
-  TransportSettings settings{.http_proxy = variable("http_proxy"),
+  TransportSettings settings{.proxies = read_proxies(variable),
                              .user_agent = options.user_agent,
                              .connect_timeout = options.connect_timeout};
-  if (settings.http_proxy.empty()) settings.http_proxy = variable("HTTP_PROXY");
   if (!options.ca_bundle.empty() && !set_bundle(options.ca_bundle, settings))
     return fail(Code::invalid, "cannot read the CA bundle {}", options.ca_bundle);
   return settings;
@@ -67,8 +66,9 @@ HeaderList configure(CURL* easy, const TransportSettings& settings, const HttpRe
   if (!settings.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, settings.ca_file.c_str());
   if (!settings.ca_directory.empty())
     curl_easy_setopt(easy, CURLOPT_CAPATH, settings.ca_directory.c_str());
-  if (request.url.scheme == "http" && !settings.http_proxy.empty())
-    curl_easy_setopt(easy, CURLOPT_PROXY, settings.http_proxy.c_str());
+  // Said for every request, so that libcurl asks no variable itself.
+  curl_easy_setopt(easy, CURLOPT_PROXY, std::string(settings.proxies.of(request.url)).c_str());
+  curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
   if (request.fresh_connection) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
   if (request.lane == Lane::content) {
     curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);

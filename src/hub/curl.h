@@ -11,7 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "address.h"
 #include "hffs/hub.h"
+#include "proxies.h"
 #include "url.h"
 
 namespace hffs::hub {
@@ -35,9 +37,7 @@ Result<void> start_curl();
 
 struct TransportSettings {
   std::string ca_file, ca_directory;  // empty: the system's
-  // libcurl ignores HTTP_PROXY, which CGI programs must distrust; for a daemon it is what other
-  // clients of the Hub use.
-  std::string http_proxy;
+  Proxies proxies;
   std::string user_agent;
   std::chrono::milliseconds connect_timeout{5'000};
 };
@@ -55,6 +55,8 @@ struct HttpRequest {
   std::vector<std::string> headers;
   Secret token;      // empty: no Authorization
   std::string body;  // of a POST: a form
+  // Who sent us there, which bounds where it may lead; loopback: nobody did.
+  Zone sent_from = Zone::loopback;
   bool fresh_connection = false;
   std::chrono::milliseconds stall_timeout{15'000};
 };

@@ -6,6 +6,13 @@ namespace {
 
 constexpr std::size_t kMostHeaderBytes = 256 * 1024;
 
+std::string words_for(CURLcode code) {
+  if (code == CURLE_PEER_FAILED_VERIFICATION)
+    return "its certificate is not trusted; behind a private CA, name its bundle in ca_bundle or "
+           "REQUESTS_CA_BUNDLE";
+  return curl_easy_strerror(code);
+}
+
 // "HTTP/1.1 206 Partial Content" → 206.
 int status_of(std::string_view line) {
   const std::size_t space = line.find(' ');
@@ -17,6 +24,8 @@ int status_of(std::string_view line) {
 }  // namespace
 
 bool Exchange::prepare(const TransportSettings& settings) {
+  guard_.emplace(request.sent_from, request.url, !settings.proxies.of(request.url).empty());
+  if (!guard_->admits_host()) return false;
   easy.reset(curl_easy_init());
   if (!easy) return false;
   header_list_ = configure(easy.get(), settings, request);
@@ -24,8 +33,22 @@ bool Exchange::prepare(const TransportSettings& settings) {
   curl_easy_setopt(easy.get(), CURLOPT_HEADERDATA, this);
   curl_easy_setopt(easy.get(), CURLOPT_WRITEFUNCTION, &Exchange::body_callback);
   curl_easy_setopt(easy.get(), CURLOPT_WRITEDATA, this);
+  guard_->watch(easy.get());
   touch();
   return true;
+}
+
+Ending Exchange::ending(CURLcode code) const {
+  Ending ending{.complete = code == CURLE_OK,
+                .silent = code == CURLE_OPERATION_TIMEDOUT,
+                .stopped = stopped,
+                .why = words_for(code)};
+  if (!guard_) return ending;
+  ending.peer = guard_->peer(easy.get());
+  const std::string refusal = guard_->refusal();
+  ending.refused = !ending.complete && !refusal.empty();
+  if (ending.refused) ending.why = refusal;
+  return ending;
 }
 
 std::size_t Exchange::header_callback(char* data, std::size_t size, std::size_t count, void* self) {

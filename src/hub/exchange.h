@@ -4,6 +4,7 @@
 // thread.
 #pragma once
 
+#include "guard.h"
 #include "http_loop.h"
 
 namespace hffs::hub {
@@ -13,8 +14,9 @@ class Exchange {
   Exchange(HttpRequest asked, std::shared_ptr<Listener> hears, const Clock& clock)
       : request(std::move(asked)), listener(std::move(hears)), clock_(clock) {}
 
-  // False if there is no memory for a handle.
+  // False: it cannot begin, and ending() says why.
   bool prepare(const TransportSettings& settings);
+  Ending ending(CURLcode code) const;
   void touch() { last_activity = clock_.now(); }
   Instant stalls_at() const { return last_activity + request.stall_timeout; }
 
@@ -33,6 +35,7 @@ class Exchange {
   std::size_t take_body(std::span<const std::byte> bytes);
 
   const Clock& clock_;
+  std::optional<Guard> guard_;
   HeaderList header_list_;
   Headers headers_;
   int status_ = 0;

@@ -20,13 +20,6 @@ void block_signals() {
   ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
 }
 
-std::string words_for(CURLcode code) {
-  if (code == CURLE_PEER_FAILED_VERIFICATION)
-    return "its certificate is not trusted; behind a private CA, name its bundle in ca_bundle or "
-           "REQUESTS_CA_BUNDLE";
-  return curl_easy_strerror(code);
-}
-
 }  // namespace
 
 HttpLoop::HttpLoop(TransportSettings settings, int connections, const Clock& clock)
@@ -162,12 +155,8 @@ void HttpLoop::read_messages() {
     if (message->msg != CURLMSG_DONE) continue;
     const auto found = running_.find(message->easy_handle);
     if (found == running_.end()) continue;
-    const CURLcode code = message->data.result;
     const auto exchange = found->second;
-    finish(exchange, {.complete = code == CURLE_OK,
-                      .silent = code == CURLE_OPERATION_TIMEDOUT,
-                      .stopped = exchange->stopped,
-                      .why = words_for(code)});
+    finish(exchange, exchange->ending(message->data.result));
   }
 }
 
@@ -205,7 +194,7 @@ void HttpLoop::launch(const std::shared_ptr<Exchange>& exchange) {
     running_.erase(exchange->easy.get());
   }
   // Not at once: who started it does not have it yet.
-  at(now(), [this, exchange] { finish(exchange, {.why = "no memory for a request"}); });
+  at(now(), [this, exchange] { finish(exchange, exchange->ending(CURLE_OUT_OF_MEMORY)); });
 }
 
 void HttpLoop::release(Exchange& exchange) {

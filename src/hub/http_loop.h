@@ -26,6 +26,8 @@ struct Ending {
   bool complete = false;  // status, headers and the body as long as they said
   bool silent = false;    // no byte came for too long, or no connection in time
   bool stopped = false;   // the listener wanted no more
+  bool refused = false;   // it leads where whoever sent us must not send us: nothing was sent
+  Zone peer = Zone::global;  // who answered, or would have
   std::string why;        // for people; no address, no query
 };
 

@@ -85,6 +85,7 @@ void MetadataCall::send() {
   HttpRequest request{.method = question_.method,
                       .url = journey_->here(),
                       .body = question_.body,
+                      .sent_from = session_.sender_of(*journey_),
                       .fresh_connection = broken_,
                       .stall_timeout = session_.options.stall_timeout};
   if (question_.method == Method::head) request.headers.push_back("Accept-Encoding: identity");
@@ -111,6 +112,12 @@ Flow MetadataCall::on_body(std::span<const std::byte> bytes) {
 
 void MetadataCall::on_end(const Ending& ending) {
   exchange_ = nullptr;
+  if (ending.refused) {
+    session_.note_refused(session_.endpoints[answer_.endpoint].base, journey_->here(), ending.why);
+    refused_ = true;
+    return attempt_failed(
+        {Code::unreachable, fmt::format("{}: {}", journey_->here().shown(), ending.why), {}});
+  }
   if (!has_headers_ || !ending.complete) {
     if (!has_headers_ && journey_->at_home())
       session_.note_failure(answer_.endpoint, began_, ending);
@@ -122,6 +129,7 @@ void MetadataCall::on_end(const Ending& ending) {
   }
   if (!is_redirect(answer_.status) || !answer_.headers.has("location")) return settle();
   const Url from = journey_->here();
+  journey_->note_answer(ending.peer);
   if (auto step = journey_->follow(answer_.headers); !step)
     return attempt_failed(std::move(step.error()).during(from.shown()));
   if (question_.stop_when_leaving && !journey_->at_home()) return settle();
@@ -168,7 +176,8 @@ void MetadataCall::attempt_failed(Error error) {
 
 void MetadataCall::end_round() {
   ++rounds_;
-  const auto pause = pause_after(rounds_);
+  // Who was sent where he must not go is sent there again.
+  const auto pause = refused_ ? std::nullopt : pause_after(rounds_);
   if (!pause || session_.loop.now() + *pause >= question_.deadline)
     return end(std::move(last_error_));
   std::fill(asked_.begin(), asked_.end(), false);

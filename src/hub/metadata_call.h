@@ -88,6 +88,7 @@ class MetadataCall final : public Listener,
   Answer answer_;
   bool has_headers_ = false;
   bool too_large_ = false;
+  bool refused_ = false;  // somebody sent us where he must not
 };
 
 }  // namespace hffs::hub

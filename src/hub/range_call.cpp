@@ -28,11 +28,11 @@ void RangeCall::start() {
 
 // Where to ask: at a kept address, behind who asks already, or at the endpoint.
 void RangeCall::resolve() {
-  if (auto url = session_.signed_urls.find(key_)) {
+  if (auto known = session_.signed_urls.find(key_)) {
     from_memory_ = true;
-    store_ = *url;
+    store_ = known->url;
     commit_seen_ = true;
-    return go(Journey(session_.endpoints.front().base, std::move(*url)));
+    return go(Journey(session_.endpoints.front().base, std::move(known->url), known->sender));
   }
   if (session_.signed_urls.is_direct(key_)) return ask_endpoint();
   leading_ = session_.signed_urls.join(
@@ -92,7 +92,8 @@ bool RangeCall::fail_over(const Error& error) {
     return true;
   }
   const bool no = error.code == Code::not_found || error.code == Code::denied ||
-                  error.code == Code::needs_login || error.code == Code::corrupt;
+                  error.code == Code::needs_login || error.code == Code::corrupt ||
+                  error.code == Code::refused;
   if (tried_.size() < 2 || (!info(error.code).retry_helps && !no)) return false;
   if (!session_.endpoint_for_content(tried_)) return false;
   ask_endpoint();
@@ -115,6 +116,7 @@ void RangeCall::send() {
       .url = journey_->here(),
       .headers = {"Accept-Encoding: identity",
                   fmt::format("Range: bytes={}-{}", range_.offset, range_.end() - 1)},
+      .sent_from = session_.sender_of(*journey_),
       .stall_timeout = session_.options.stall_timeout};
   if (journey_->at_home()) request.token = token_ = session_.token_for(file_.repo);
   session_.metrics.add(Metric::content_requests);
@@ -168,10 +170,15 @@ Flow RangeCall::on_body(std::span<const std::byte> bytes) {
 
 void RangeCall::on_end(const Ending& ending) {
   exchange_ = nullptr;
+  journey_->note_answer(ending.peer);
   if (!verdict_) {
     if (journey_->at_home()) session_.note_failure(endpoint_, began_, ending);
     // A store that moved away: the next attempt asks for the address anew.
-    if (from_memory_) session_.signed_urls.forget(key_, *store_);
+    if (store_ && (from_memory_ || ending.refused)) session_.signed_urls.forget(key_, *store_);
+    if (ending.refused) {
+      session_.note_refused(session_.endpoints[endpoint_].base, journey_->here(), ending.why);
+      return refuse({Code::refused, ending.why, {}});
+    }
     return refuse({ending.silent ? Code::timed_out : Code::unreachable, ending.why, {}});
   }
   using Kind = ContentVerdict::Kind;
@@ -202,7 +209,7 @@ void RangeCall::follow() {
   if (was_home && !journey_->at_home()) {
     store_ = journey_->here();
     // Only an address that a Hub gave is worth keeping.
-    if (commit_seen_) session_.signed_urls.remember(key_, *store_);
+    if (commit_seen_) session_.signed_urls.remember(key_, {*store_, journey_->sender()});
     land(session_.signed_urls.find(key_) ? SignedUrls::Found::address : SignedUrls::Found::direct);
   }
   send();

@@ -17,10 +17,11 @@ bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-Journey::Journey(Url endpoint, Url start)
+Journey::Journey(Url endpoint, Url start, Zone sender)
     : endpoint_(std::move(endpoint)),
       here_(std::move(start)),
-      left_(!same_origin(endpoint_, here_)) {
+      left_(!same_origin(endpoint_, here_)),
+      sender_(sender) {
   visited_.insert(here_.text());
 }
 

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "address.h"
 #include "headers.h"
 #include "url.h"
 
@@ -17,12 +18,15 @@ bool is_redirect(int status);
 
 class Journey {
  public:
-  // `start` is at the endpoint, or anywhere (a signed address that was kept).
-  Journey(Url endpoint, Url start);
+  // `start` is at the endpoint, or anywhere (a signed address that was kept, and who gave it).
+  Journey(Url endpoint, Url start, Zone sender = Zone::loopback);
 
   const Url& here() const { return here_; }
   // Nobody but the endpoint has been asked since the start: the token may go along.
   bool at_home() const { return !left_; }
+  // From where we are sent on, of all that answered so far the least trusted; loopback: nobody did.
+  Zone sender() const { return sender_; }
+  void note_answer(Zone peer) { sender_ = narrower(sender_, peer); }
 
   // Takes the next step, or says why not: no address, more than 20 hops, a loop, or a step from
   // https to http.
@@ -32,6 +36,7 @@ class Journey {
   Url endpoint_, here_;
   std::set<std::string> visited_;
   bool left_ = false;
+  Zone sender_;
 };
 
 }  // namespace hffs::hub

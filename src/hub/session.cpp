@@ -140,6 +140,19 @@ void Session::count_end(const Error* error) {
   if (error != nullptr && error->code != Code::cancelled) metrics.add(Metric::requests_failed);
 }
 
+// The administrator named the endpoint, and what is listed: they may be anywhere.
+Zone Session::sender_of(const Journey& journey) const {
+  const bool named = journey.at_home() || is_listed(options.internal_hosts, journey.here().host);
+  return named ? Zone::loopback : journey.sender();
+}
+
+void Session::note_refused(const Url& endpoint, const Url& url, const std::string& why) {
+  constexpr std::size_t kMostWarned = 100;  // a hostile Hub has many names
+  if (refused_.size() >= kMostWarned || !refused_.insert(url.origin()).second) return;
+  log(Level::warn, "hub", "{} sent us to {}, which was not asked: {}", endpoint.origin(),
+      url.origin(), why);
+}
+
 Result<std::vector<Endpoint>> parse_endpoints(const std::vector<std::string>& urls) {
   std::vector<Endpoint> endpoints;
   for (const std::string& text : urls) {

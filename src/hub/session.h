@@ -64,10 +64,15 @@ class Session {
   // there is always one: the least bad.
   std::optional<std::size_t> endpoint_for_content(const std::vector<bool>& tried);
   void count_end(const Error* error);
+  // From where a journey was sent to where it is: what bounds the next connection.
+  Zone sender_of(const Journey& journey) const;
+  // A redirect that was not followed, for whoever may list its host; each once.
+  void note_refused(const Url& endpoint, const Url& url, const std::string& why);
 
  private:
   void publish();
 
+  std::set<std::string> refused_;  // origins of redirects, those that were warned of
   mutable Guarded<std::vector<Origin::Health>> published_;
 };
 

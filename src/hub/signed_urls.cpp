@@ -52,14 +52,14 @@ const SignedUrls::Known* SignedUrls::current(const std::string& file) {
   return nullptr;
 }
 
-std::optional<Url> SignedUrls::find(const std::string& file) {
+std::optional<SignedUrls::Address> SignedUrls::find(const std::string& file) {
   const Known* known = current(file);
-  return known == nullptr ? std::nullopt : known->url;
+  return known == nullptr ? std::nullopt : known->address;
 }
 
 bool SignedUrls::is_direct(const std::string& file) {
   const Known* known = current(file);
-  return known != nullptr && !known->url;
+  return known != nullptr && !known->address;
 }
 
 bool SignedUrls::join(const std::string& file, Waiter waiter) {
@@ -73,9 +73,9 @@ std::vector<SignedUrls::Waiter> SignedUrls::land(const std::string& file) {
   return node.empty() ? std::vector<Waiter>{} : std::move(node.mapped());
 }
 
-void SignedUrls::remember(const std::string& file, const Url& url) {
-  const auto use = usable_for(url, clock_.wall());
-  if (use.count() > 0) keep(file, {url, clock_.now() + use});
+void SignedUrls::remember(const std::string& file, const Address& address) {
+  const auto use = usable_for(address.url, clock_.wall());
+  if (use.count() > 0) keep(file, {address, clock_.now() + use});
 }
 
 void SignedUrls::remember_direct(const std::string& file) {
@@ -84,7 +84,8 @@ void SignedUrls::remember_direct(const std::string& file) {
 
 void SignedUrls::forget(const std::string& file, const Url& url) {
   const auto found = known_.find(file);
-  if (found != known_.end() && found->second.url && found->second.url->text() == url.text())
+  if (found == known_.end() || !found->second.address) return;
+  if (found->second.address->url.text() == url.text())
     known_.erase(found);
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "address.h"
 #include "hffs/clock.h"
 #include "url.h"
 
@@ -31,21 +32,25 @@ class SignedUrls {
 
   explicit SignedUrls(const Clock& clock) : clock_(clock) {}
 
-  std::optional<Url> find(const std::string& file);
+  struct Address {
+    Url url;
+    Zone sender;  // of whoever gave it: who may send us there now, may later
+  };
+  std::optional<Address> find(const std::string& file);
   bool is_direct(const std::string& file);
   // True: nobody asks for this file now; the caller does, and must land(). False: `waiter` hears.
   bool join(const std::string& file, Waiter waiter);
   // The question has ended; who waited must be told, by the caller.
   std::vector<Waiter> land(const std::string& file);
 
-  void remember(const std::string& file, const Url& url);
+  void remember(const std::string& file, const Address& address);
   void remember_direct(const std::string& file);
   // Unless another address is known by now.
   void forget(const std::string& file, const Url& url);
 
  private:
   struct Known {
-    std::optional<Url> url;  // nothing: direct
+    std::optional<Address> address;  // nothing: direct
     Instant until{};
   };
   const Known* current(const std::string& file);

@@ -91,6 +91,11 @@ def test_flags_with_wrong_values(idle, flag, value, says):
     ("log_level = \"loud\"\n", ["config.toml:1", "log_level", "debug"]),
     ("this is not toml\n", ["config.toml:1"]), ("[section\n", ["config.toml:1"]),
     ("token_file = \"/nonexistent/token\"\n", ["/nonexistent/token"]),
+    ("internal_hosts = \"minio.lab\"\n", ["config.toml:1", "internal_hosts", "list of hosts"]),
+    ("internal_hosts = [\"http://minio.lab\"]\n", ["config.toml:1", "internal_hosts"]),
+    ("internal_hosts = [\"minio.lab:9000\"]\n", ["config.toml:1", "internal_hosts"]),
+    ("internal_hosts = [\"*.lab\"]\n", ["config.toml:1", "internal_hosts"]),
+    ("internal_hosts = [\".\"]\n", ["config.toml:1", "internal_hosts"]),
     ("allow_other = true\n[offline]\nx = 1\n", ["config.toml", "offline"]),
 ])
 def test_configuration_that_is_wrong(idle, text, says):

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What leaves the machine: where redirects may lead, where the token goes, and what an answer may cost.
+
+A Hub of the internet needs an internet: a network of the test's own, in which only loopback is (network.py)."""
+import errno
+import itertools
+import os
+import re
+import subprocess
+import time
+import zlib
+from pathlib import Path
+
+import lab
+import pytest
+from hub.log import token_mark
+from lab import ALICE, BOB, MIB, errno_of, eventually, processes_with
+from network import Names, Network, Proxy, Server, name_server, reply
+from world import fresh_bytes
+
+PUBLIC, OTHER_PUBLIC = "203.0.113.7", "203.0.113.8"
+PRIVATE, OTHER_PRIVATE, UNIQUE = "10.9.8.7", "10.9.8.8", "fd12:3456::7"
+METADATA = "169.254.169.254"
+NAMES = {"inner.test": [PRIVATE], "both.test": [PRIVATE, OTHER_PUBLIC], "store.lab.test": [OTHER_PRIVATE],
+         "store.evillab.test": [OTHER_PRIVATE]}
+
+
+class Place:
+    """A network with every kind of address, names in it, and what was made there."""
+
+    def __init__(self, make):
+        self._make, self._made = make, []
+        self.network = Network(PUBLIC, OTHER_PUBLIC, PRIVATE, OTHER_PRIVATE, METADATA, UNIQUE, name_server())
+        with self.network:
+            self._made.append(Names(NAMES))
+            found = subprocess.run(["getent", "ahosts", "inner.test"], capture_output=True, text=True, check=False)
+        if PRIVATE not in found.stdout:
+            self.close()
+            pytest.skip("this machine does not ask a name server for names")
+
+    def server(self, *args):
+        with self.network:
+            self._made.append(Server(*args))
+        return self._made[-1]
+
+    def world(self, host):
+        with self.network:
+            return self._make.world(host=host)
+
+    def mount(self, world, *args, **options):
+        with self.network:
+            return self._make.mount(world, *args, **options)
+
+    def close(self):
+        for each in self._made:
+            each.close()
+        self.network.close()
+
+
+@pytest.fixture
+def place(make):
+    made = Place(make)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def server():
+    made = []
+
+    def start(*args, **options):
+        made.append(Server(*args, **options))
+        return made[-1]
+    yield start
+    for each in made:
+        each.close()
+
+
+def hosts_of(internal):
+    return "internal_hosts = [" + ", ".join(f'"{each}"' for each in internal) + "]\n"
+
+
+# Where redirects lead
+
+INWARD = ["127.0.0.1", "127.9.9.9", METADATA, PRIVATE, "[::1]", f"[{UNIQUE}]", "0.0.0.0", "[::]", f"[::ffff:{PRIVATE}]",
+          "[::ffff:a9fe:a9fe]", "2130706433", "0x7f.1", "127.1", "localhost", "inner.test", "inner.test."]
+
+
+def test_T1_bytes_of_a_public_hub_never_come_from_within(place):
+    victim = place.server(lambda heard: reply(200, b"secret"), "::")
+    world = place.world(PUBLIC)
+    mount = place.mount(world)
+    for target in INWARD:
+        repo = world.add({"model.bin": fresh_bytes(9000)})
+        path = mount.file(repo, "model.bin")
+        os.stat(path)
+        world.hub.settings.bytes_link = f"http://{target}:{victim.port}"
+        began = time.monotonic()
+        assert errno_of(path.read_bytes) == errno.EIO, target
+        assert time.monotonic() - began < 5, f"{target}: refused is refused, and not waited for"
+        assert victim.connections == 0, target
+        world.hub.settings.bytes_link = ""
+        assert path.read_bytes() == repo.content["model.bin"], f"{target}: the address was kept"
+    log = mount.log()
+    assert f"{METADATA} is a link-local" in log and f"{PRIVATE} is a private" in log and "internal_hosts" in log
+    assert "Signature=" not in log
+
+
+def test_T1_questions_of_a_public_hub_are_not_asked_within(place):
+    victim = place.server(lambda heard: reply(200, b'{"sha": "' + b"a" * 40 + b'"}'), "::")
+    world = place.world(PUBLIC)
+    mount = place.mount(world)
+    for target in INWARD:
+        repo = world.add()
+        location = f"http://{target}:{victim.port}{{path}}"
+        with world.hub.faults.add("redirect", on=("api", "resolve"), location=location, code=307):
+            began = time.monotonic()
+            assert errno_of(os.stat, mount.repo(repo.id)) == errno.ENOENT, target
+            assert time.monotonic() - began < 3, target
+        assert victim.connections == 0, target
+        assert (mount.repo(repo.id) / "refs/main").read_text() == repo.commit
+
+
+def test_T1_the_next_page_is_not_asked_for_within(place):
+    victim = place.server(lambda heard: reply(200, b"[]"), "::")
+    world = place.world(PUBLIC)
+    world.hub.settings.page_size = 1
+    world.hub.settings.link_origin = f"http://{PRIVATE}:{victim.port}"
+    mount = place.mount(world)
+    repo = world.add({"a.txt": b"a", "b.txt": b"b", "c.txt": b"c"})
+    assert sorted(os.listdir(mount.repo(repo.id) / "snapshots" / repo.commit)) == ["a.txt", "b.txt", "c.txt"]
+    assert victim.connections == 0
+
+
+def test_T1_of_several_addresses_only_the_bad_is_left_out(place):
+    world = place.world("0.0.0.0")
+    port = world.hub.origin_endpoint.rpartition(":")[2]
+    world.hub.settings.bytes_link = f"http://both.test:{port}"
+    mount = place.mount(world, endpoints=[f"http://{PUBLIC}:{world.endpoint.rpartition(':')[2]}"])
+    for _ in range(3):
+        repo = world.add({"model.bin": fresh_bytes(9000)})
+        assert mount.file(repo, "model.bin").read_bytes() == repo.content["model.bin"]
+    established = connections(place, port)
+    assert any(OTHER_PUBLIC in each for each in established), established
+    assert not any(PRIVATE in each for each in established), established
+
+
+@pytest.mark.waits
+def test_T1_a_name_whose_good_address_fails_is_waited_for(place):
+    """Another address of it was refused; that one is a Hub in trouble like any."""
+    world = place.world(PUBLIC)
+    mount = place.mount(world, "--read-deadline", "2")
+    repo = world.add({"model.bin": fresh_bytes(9000)})
+    os.stat(mount.file(repo, "model.bin"))
+    world.hub.settings.bytes_link = "http://both.test:9"
+    began = time.monotonic()
+    assert errno_of(mount.file(repo, "model.bin").read_bytes) == errno.EIO
+    assert time.monotonic() - began > 1.9
+
+
+def connections(place, port):
+    """What is or was just connected to `port` in there, each end a line."""
+    with place.network:
+        found = subprocess.run(["ss", "-tanH"], capture_output=True, text=True, check=True).stdout
+    return [line for line in found.splitlines() if f":{port} " in line + " " and "LISTEN" not in line]
+
+
+def test_T1_a_kept_connection_is_looked_at_too(place):
+    """A mirror within is an endpoint, and connected to; a public Hub must not speak over that connection."""
+    outside, within = place.world(PUBLIC), place.world(PRIVATE)
+    port = within.endpoint.rpartition(":")[2]
+    inner = f"http://inner.test:{port}"
+    with place.network:
+        mount = place._make.mount(None, endpoints=[outside.endpoint, inner])
+    with place.network:
+        outside.hub.down()
+    known = within.add()
+    eventually(lambda: errno_of(os.stat, mount.repo(known.id)) == 0, 10)
+    assert connections(place, port), "there is one to be kept"
+    with place.network:
+        outside.hub.up()
+    names = itertools.count()
+    eventually(lambda: errno_of(os.stat, mount.repo(f"acme/none-{next(names)}")) and mount.status()["endpoints"][0]["up"])
+    with outside.hub.faults.add("redirect", on="api", location=f"{inner}/stolen{{path}}", code=307):
+        assert errno_of(os.stat, mount.repo("acme/other")) == errno.ENOENT
+        assert outside.asked(path="*acme/other*")
+    assert not within.asked(path="/stolen*")
+    assert "inner.test" in mount.log() and "internal_hosts" in mount.log()
+
+
+ENDPOINTS = {"127.0.0.1": {"127.0.0.1", PRIVATE, OTHER_PRIVATE, METADATA, OTHER_PUBLIC},
+             PRIVATE: {PRIVATE, OTHER_PRIVATE, OTHER_PUBLIC}, PUBLIC: {PUBLIC, OTHER_PUBLIC}}
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_T2_outward_is_possible_and_inward_is_not(place, endpoint):
+    world = place.world("0.0.0.0")
+    hub_port, port = (each.rpartition(":")[2] for each in (world.endpoint, world.hub.origin_endpoint))
+    mount = place.mount(world, endpoints=[f"http://{endpoint}:{hub_port}"])
+    for store in ("127.0.0.1", PRIVATE, OTHER_PRIVATE, METADATA, PUBLIC, OTHER_PUBLIC):
+        repo = world.add({"model.bin": fresh_bytes(9000)})
+        os.stat(mount.file(repo, "model.bin"))
+        world.hub.settings.bytes_link = f"http://{store}:{port}"
+        before = len(world.hub.origin_requests())
+        got = errno_of(mount.file(repo, "model.bin").read_bytes)
+        allowed = store in ENDPOINTS[endpoint] or store == PUBLIC
+        assert got == (0 if allowed else errno.EIO), f"{endpoint} to {store}: {errno.errorcode.get(got, got)}"
+        assert allowed or len(world.hub.origin_requests()) == before
+
+
+def test_T2_listed_hosts_may_be_within(place):
+    """Exactly these: a name that only ends alike is another, and so is another address of the same network."""
+    world = place.world("0.0.0.0")
+    hub_port, port = (each.rpartition(":")[2] for each in (world.endpoint, world.hub.origin_endpoint))
+    mount = place.mount(world, endpoints=[f"http://{PUBLIC}:{hub_port}"],
+                        config=hosts_of(["Inner.Test", ".lab.test", OTHER_PRIVATE]))
+    for store, allowed in (("inner.test", True), ("store.lab.test", True), (OTHER_PRIVATE, True), (PRIVATE, False),
+                           ("store.evillab.test", False), (METADATA, False), ("127.0.0.1", False)):
+        repo = world.add({"model.bin": fresh_bytes(9000)})
+        os.stat(mount.file(repo, "model.bin"))
+        world.hub.settings.bytes_link = f"http://{store}:{port}"
+        assert errno_of(mount.file(repo, "model.bin").read_bytes) == (0 if allowed else errno.EIO), store
+
+
+def test_T2_who_was_outside_is_not_led_back_in(place):
+    """From a Hub within to the internet, and from there to what is within: that is the internet's wish."""
+    victim = place.server(lambda heard: reply(200, b"secret"), PRIVATE)
+    away = place.server(lambda heard: reply(302, Location=f"http://{PRIVATE}:{victim.port}/x"), OTHER_PUBLIC)
+    world = place.world(OTHER_PRIVATE)
+    mount = place.mount(world)
+    repo = world.add({"model.bin": fresh_bytes(9000)})
+    os.stat(mount.file(repo, "model.bin"))
+    world.hub.settings.bytes_link = away.origin
+    for _ in range(2):  # asked for, and from a kept address
+        assert errno_of(mount.file(repo, "model.bin").read_bytes) == errno.EIO
+    assert away.heard and victim.connections == 0
+
+
+def test_T2_an_address_is_looked_at_before_a_proxy_is_asked(make, server):
+    """What a name is behind the proxy only the proxy knows; an address it need not be asked for."""
+    places = [f"http://{each}/x" for each in ("169.254.169.254", "127.0.0.1:9", "[::1]:9", "10.0.0.5", "localhost:9")]
+
+    def answer(heard):
+        case = re.search(r"case-(\d)", heard.target)
+        if case and int(case[1]) < len(places):
+            return reply(307, Location=places[int(case[1])])
+        return reply(307, Location="http://elsewhere.example/x") if case else reply(404)
+    proxy = server(answer)
+    mount = make.mount(None, endpoints=["http://hub.example"],
+                       env={"HTTP_PROXY": proxy.origin, "NO_PROXY": None, "no_proxy": None})
+    for number in range(len(places) + 1):
+        assert errno_of(os.stat, mount.repo(f"acme/case-{number}")) == errno.ENOENT
+    targets = {each.target for each in proxy.heard}
+    assert "http://elsewhere.example/x" in targets
+    assert not targets & set(places), targets
+    assert all(each.startswith(("http://hub.example/", "http://elsewhere.example/")) for each in targets), targets
