@@ -76,6 +76,9 @@ Result<std::string> load_state_dir(const Flags& flags, const Environment& enviro
 // where root runs it, for reading. Before any other thread is there. What of that this kernel lacks: "" if nothing.
 Result<std::string> confine(const Config& config);
 
+// No core dump and no other program of this user sees the tokens that this process has, in its memory or environment.
+void keep_tokens_inside();
+
 class Daemon {
  public:
   // Blocks SIGTERM, SIGINT and SIGHUP in this thread and all that it starts. `keeper` outlives it.

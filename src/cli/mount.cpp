@@ -52,6 +52,7 @@ Result<std::vector<std::string>> own_words(const std::string& mount_point) {
 Result<void> keep(const Config& config, const std::string& log_file, UniqueFd directory,
                   Parent* parent) {
   start_log(config.log_level, log_file);
+  keep_tokens_inside();
   std::error_code error;
   const auto mount_point = std::filesystem::weakly_canonical(config.mount_point, error);
   auto words = own_words(error ? config.mount_point : mount_point.string());
@@ -80,6 +81,7 @@ Result<void> serve(const Flags& flags, Keeper& keeper) {
   const auto log_file = prepare_log(*config);
   if (!log_file) return fail(Error(log_file.error()));
   config->log_file = *log_file;
+  keep_tokens_inside();
   const auto lacks = confine(*config);
   if (!lacks) return fail(std::move(Error(lacks.error())).during("confining the daemon"));
   start_log(config->log_level, *log_file);

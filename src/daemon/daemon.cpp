@@ -122,8 +122,7 @@ Result<void> RunningDaemon::watch_signals() {
   if (!signals_ || !stop_asked_ || !session_ended_)
     return fail(system_error(errno, "making an event descriptor"));
   raise_descriptor_limit();
-  // A core dump would hold tokens, and others of this user could look for them here.
-  ::prctl(PR_SET_DUMPABLE, 0);
+  keep_tokens_inside();
   return {};
 }
 
@@ -382,6 +381,13 @@ Result<std::string> confine(const Config& config) {
   Sandbox sandbox{.writable = {*store, "/dev/null"}};
   if (!config.log_file.empty()) sandbox.writable.push_back(config.log_file);
   return enter_sandbox(sandbox);
+}
+
+// The limit is for what is started with it: execve() makes that dumpable again until it comes here.
+void keep_tokens_inside() {
+  ::prctl(PR_SET_DUMPABLE, 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = 0};
+  ::setrlimit(RLIMIT_CORE, &none);
 }
 
 Result<std::unique_ptr<Daemon>> Daemon::start(Config config, Keeper& keeper) {

@@ -69,6 +69,8 @@ HeaderList configure(CURL* easy, const TransportSettings& settings, const HttpRe
   // Said for every request, so that libcurl asks no variable itself.
   curl_easy_setopt(easy, CURLOPT_PROXY, std::string(settings.proxies.of(request.url)).c_str());
   curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+  // The proxy that is asked to CONNECT is not who the token is for.
+  curl_easy_setopt(easy, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));
   if (request.fresh_connection) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
   if (request.lane == Lane::content) {
     curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);

@@ -254,3 +254,120 @@ def test_T2_an_address_is_looked_at_before_a_proxy_is_asked(make, server):
     assert "http://elsewhere.example/x" in targets
     assert not targets & set(places), targets
     assert all(each.startswith(("http://hub.example/", "http://elsewhere.example/")) for each in targets), targets
+
+
+# The token
+
+@pytest.mark.parametrize("case", ["port", "host", "detour", "user", "signed", "page"])
+def test_T3_the_token_stays_at_the_endpoint(make, server, case):
+    world = make.world(page_size=1)
+    token = world.hub.add_user("alice")
+    repo = world.add({"a.txt": b"a", "model.bin": fresh_bytes(9000)})
+    away = server(lambda heard: reply(307, Location=f"{world.endpoint}/back{heard.target}")
+                  if case == "detour" else reply(404))
+    port = world.endpoint.rpartition(":")[2]
+    mount = make.mount(world, "--read-deadline", "2", env={"HF_TOKEN": token})
+    where = {"port": f"{away.origin}{{path}}", "host": f"http://localhost:{port}/marked{{path}}",
+             "detour": f"{away.origin}{{path}}", "user": f"http://u:word@127.0.0.1:{port}/marked{{path}}"}
+    if case in where:
+        with world.hub.faults.add("redirect", on="api", path="/api/*", location=where[case], code=307):
+            assert errno_of(os.stat, mount.repo(repo.id)) == errno.ENOENT
+    elif case == "signed":
+        world.hub.settings.bytes_link = away.origin
+        assert errno_of(mount.file(repo, "model.bin").read_bytes) == errno.EIO
+    else:
+        world.hub.settings.link_origin = away.origin
+        assert len(os.listdir(mount.repo(repo.id) / "snapshots" / repo.commit)) == 2
+    mine, marked = world.asked(path="/api/*"), world.asked(path="/marked*") + world.asked(path="/back*")
+    assert mine and all(each.token == token_mark(token) for each in mine)
+    assert not any(each.token for each in marked) and not any(each.token for each in away.heard)
+    assert bool(marked) == (case in ("host", "detour")), "a user name in an address is not followed"
+    assert bool(away.heard) == (case in ("port", "detour", "signed"))
+    assert "word" not in mount.log()
+
+
+def test_T3_a_proxy_that_is_asked_to_connect_does_not_hear_it(make):
+    world = make.world(tls=True)
+    token = world.hub.add_user("alice")
+    proxy = Proxy()
+    mount = make.mount(world, env={"HF_TOKEN": token, "HTTPS_PROXY": proxy.origin, "NO_PROXY": None, "no_proxy": None})
+    repo = world.add({"config.json": b"{}"}, private=True, allowed=["alice"])
+    assert mount.file(repo, "config.json").read_bytes() == b"{}"
+    proxy.close()
+    assert {each.method for each in proxy.heard} == {"CONNECT"}
+    assert not any("authorization" in name for each in proxy.heard for name in each.headers)
+    assert all(each.token == token_mark(token) for each in world.api(repo))
+
+
+def served_to_a_user(hffs, point, state, endpoint, env, user, other):
+    """In a mount namespace of its own, root lends /dev/fuse, and `user` mounts. What may be read of the processes then."""
+    os.mknod(state + ".fuse", 0o666 | stat.S_IFCHR, os.makedev(10, 229))
+    os.chmod(state + ".fuse", 0o666)
+    subprocess.run(["mount", "--bind", state + ".fuse", "/dev/fuse"], check=True)
+    os.unlink(state + ".fuse")
+
+    def run(*words, uid=user):
+        return subprocess.run(words, user=uid, group=uid, extra_groups=[], capture_output=True, env=env, timeout=30)
+
+    def status():
+        return json.loads(run(hffs, "status", "--state-dir", state, "--json").stdout)
+
+    def look(pid):
+        with open(f"/proc/{pid}/limits") as limits, open(f"/proc/{pid}/cmdline") as words:
+            return {"owner": os.stat(f"/proc/{pid}/environ").st_uid, "limits": limits.read(), "words": words.read(),
+                    "read": [name for name in ("environ", "maps", "auxv") for uid in (user, other)
+                             if run("cat", f"/proc/{pid}/{name}", uid=uid).returncode == 0]}
+    done = run(hffs, "mount", point, "--state-dir", state, "--endpoint", endpoint)
+    if done.returncode != 0:
+        return done.stderr.decode()
+    try:
+        before = status()
+        looked = [look(before["pid"]), look(before["worker"]["pid"])]
+        os.kill(before["worker"]["pid"], signal.SIGKILL)
+        while not run("ls", point).returncode == 0 or status()["worker"]["pid"] == before["worker"]["pid"]:
+            time.sleep(0.05)
+        return looked + [look(status()["worker"]["pid"])]
+    finally:
+        run(hffs, "umount", point)
+
+
+@pytest.mark.parametrize("given", ["HF_TOKEN", "file"])
+def test_T4_nobody_else_reads_the_token(make, root, given):
+    """No user, the daemon's own included, from its processes; and no core dump holds it."""
+    world = make.world()
+    token = world.hub.add_user("alice", "hf_VeryOwnSecretOfThisTest")
+    mount = make.mount(world, start=False, user=BOB, env={"HF_TOKEN": token if given == "HF_TOKEN" else None})
+    if given == "file":
+        path = mount.home / ".cache/huggingface/token"
+        path.parent.mkdir(parents=True)
+        path.write_text(token)
+        for each in (path, path.parent, path.parent.parent):
+            os.chown(each, BOB, BOB)
+        path.chmod(0o600)
+    looked = make.child(served_to_a_user, lab.HFFS, mount.point, mount.state, world.endpoint, mount.env, BOB, ALICE,
+                        prefix=["unshare", "-m"]).result()
+    eventually(lambda: not processes_with(str(mount.box)), 5, "the daemons' end")
+    assert isinstance(looked, list), looked
+    for each in looked:
+        assert each["read"] == [], "of a keeper, a worker, or its successor"
+        assert each["owner"] == 0, "it can be dumped"
+        assert re.search(r"Max core file size +0 +0 ", each["limits"])
+        assert token not in each["words"]
+
+
+def test_T4_the_token_is_written_nowhere(make):
+    world = make.world()
+    token = world.hub.add_user("alice", "hf_VeryOwnSecretOfThisTest")
+    mount = make.mount(world, "--log-level", "debug", "--read-deadline", "1", env={"HF_TOKEN": token})
+    repo = world.add({"config.json": b"{}"}, private=True, allowed=["alice"])
+    assert mount.file(repo, "config.json").read_bytes() == b"{}"
+    world.hub.revoke_token(token)  # and every error that comes of it
+    assert errno_of(os.stat, mount.repo("acme/none")) in (errno.ENOENT, errno.EACCES)
+    words = mount.hffs("path", "acme/none")
+    texts = [mount.log(), mount.hffs("status", "--state-dir", str(mount.state), "--json").out,
+             mount.hffs("status", "--state-dir", str(mount.state)).out, words.out + words.err]
+    assert "GET http" in texts[0], "the log is at debug"
+    assert not any(token in each for each in texts)
+    for path in mount.state.rglob("*"):
+        if path.is_file():
+            assert token.encode() not in path.read_bytes(), path
