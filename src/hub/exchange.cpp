@@ -69,7 +69,6 @@ std::size_t Exchange::body_callback(char* data, std::size_t size, std::size_t co
 }
 
 bool Exchange::take_header(std::string_view line) {
-  touch();
   if (stopped || !listener) return false;
   header_bytes_ += line.size();
   if (header_bytes_ > kMostHeaderBytes) return false;
@@ -79,6 +78,8 @@ bool Exchange::take_header(std::string_view line) {
     return true;
   }
   if (trim(line).empty()) {
+    // All of them at once, or a header now and then would hold the connection for days.
+    touch();
     // 1xx answers come before the real one. Trailers after a body bring no status.
     if (status_ >= 200) listener->on_headers(status_, headers_);
     status_ = 0;

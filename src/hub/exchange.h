@@ -18,6 +18,7 @@ class Exchange {
   bool prepare(const TransportSettings& settings);
   Ending ending(CURLcode code) const;
   void touch() { last_activity = clock_.now(); }
+  // Headers count when all have come, a body's bytes as they come.
   Instant stalls_at() const { return last_activity + request.stall_timeout; }
 
   const HttpRequest request;

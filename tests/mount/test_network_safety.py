@@ -371,3 +371,121 @@ def test_T4_the_token_is_written_nowhere(make):
     for path in mount.state.rglob("*"):
         if path.is_file():
             assert token.encode() not in path.read_bytes(), path
+
+
+# What is spoken
+
+def test_T5_no_variable_turns_verification_off(make):
+    """Nor does a file: what other programs take for an order to trust everybody is none."""
+    world = make.world(tls=True)
+    mount = make.mount(world, start=False, env={
+        **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), ""),
+        "PYTHONHTTPSVERIFY": "0", "HF_HUB_DISABLE_SSL_VERIFICATION": "1", "GIT_SSL_NO_VERIFY": "1", "CURL_INSECURE": "1",
+        "NODE_TLS_REJECT_UNAUTHORIZED": "0", "SSL_VERIFY": "false", "CURL_SSL_VERIFYPEER": "0"})
+    (mount.home / ".curlrc").write_text("insecure\n")
+    mount.start()
+    repo = world.add()
+    assert errno_of(os.stat, mount.repo(repo.id)) == errno.ENOENT
+    assert not world.asked(), "a request went over a connection that nobody vouches for"
+    assert "certificate" in mount.log()
+
+
+@pytest.mark.parametrize("scheme", ["http", "file", "ftp", "gopher", "dict", "smb", "scp"])
+def test_T5_only_https_follows_https(make, server, scheme):
+    world = make.world(tls=True)
+    plain = server(lambda heard: reply(404))
+    mount = make.mount(world)
+    repo = world.add({"model.bin": fresh_bytes(9000)})
+    path = mount.file(repo, "model.bin")
+    os.stat(path)
+    place = "file:///etc/hostname" if scheme == "file" else f"{scheme}://127.0.0.1:{plain.port}/x"
+    mount.umount()
+    mount.args += ["--read-deadline", "1"]
+    mount.start()
+    os.stat(path)
+    with world.hub.faults.add("redirect", on=("redirect", "content"), location=place, code=302):
+        assert errno_of(path.read_bytes) == errno.EIO
+    with world.hub.faults.add("redirect", on="api", location=place, code=307):
+        assert errno_of(os.stat, mount.repo("acme/none")) == errno.ENOENT
+    assert plain.connections == 0
+
+
+def test_T5_no_netrc_and_no_cookie(make):
+    world = make.world()
+    mount = make.mount(world, start=False, env={"NETRC": None})
+    netrc = mount.home / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login alice password word\ndefault login alice password word\n")
+    netrc.chmod(0o600)
+    mount.env["NETRC"] = str(netrc)
+    mount.start()
+    heard = []
+    answer = world.hub._listener.answer
+
+    def look(request):
+        heard.append(dict((name.lower(), value) for name, value in request.headers.pairs))
+        return answer(request)
+    world.hub._listener._server.answer = look
+    with world.hub.faults.add("headers", on="any", put={"Set-Cookie": "session=1; Path=/"}):
+        for _ in range(3):
+            repo = world.add({"config.json": b"{}"})
+            assert mount.file(repo, "config.json").read_bytes() == b"{}"
+    assert len(heard) > 3
+    assert not any("authorization" in each or "cookie" in each for each in heard)
+
+
+# What an answer costs
+
+def peak(pid):
+    """The most memory that the process had, in bytes."""
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
+
+
+def gzipped_zeros():
+    """4 GiB of JSON's blanks, as a few megabytes."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    yield (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"
+           + packer.compress(b"[") + packer.flush(zlib.Z_FULL_FLUSH))
+    block = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = block.compress(b" " * (4 * MIB)) + block.flush(zlib.Z_FULL_FLUSH)
+    for _ in range(1024):
+        yield packed
+
+
+def endless_headers():
+    yield b"HTTP/1.1 200 OK\r\n"
+    while True:
+        yield b"X-More: " + b"x" * 4000 + b"\r\n"
+
+
+def one_long_header():
+    yield b"HTTP/1.1 200 OK\r\nX-More: "
+    while True:
+        yield b"x" * 65536
+
+
+def endless_interims():
+    while True:
+        yield b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 100
+
+
+def dripping_headers():
+    yield b"HTTP/1.1 200 OK\r\n"
+    while True:
+        time.sleep(0.3)
+        yield b"X-More: x\r\n"
+
+
+@pytest.mark.waits
+@pytest.mark.parametrize("answer", [gzipped_zeros, endless_headers, one_long_header, endless_interims, dripping_headers],
+                         ids=lambda each: each.__name__)
+def test_T6_no_answer_costs_much(make, server, answer):
+    hub = server(lambda heard: answer() if "/api/" in heard.target else reply(404))
+    mount = make.mount(None, endpoints=[hub.origin])
+    before, worker = peak(mount.worker), mount.worker
+    began = time.monotonic()
+    assert errno_of(os.stat, mount.repo("acme/bomb")) == errno.ENOENT
+    assert time.monotonic() - began < 12
+    assert hub.heard
+    assert mount.worker == worker, "it was not survived"
+    assert peak(worker) - before < 250 * MIB
+    assert errno_of(os.listdir, mount.point) == 0

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -38,6 +39,7 @@ struct HttpReply {
   std::string bytes;
   End end = End::keep;
   std::chrono::milliseconds delay{0};  // before the bytes
+  std::chrono::milliseconds between_lines{0};
 };
 
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
@@ -165,7 +167,14 @@ class HttpServer {
     }
     std::string_view left = answer.bytes;
     while (!left.empty()) {
-      const ssize_t sent = ::send(fd, left.data(), left.size(), MSG_NOSIGNAL);
+      std::size_t part = left.size();
+      if (answer.between_lines.count() > 0) {
+        part = std::min(part, left.find('\n') + 1);
+        if (part == 0) part = left.size();
+        std::unique_lock lock(mutex_);
+        released_.wait_for(lock, answer.between_lines, [this] { return stopping_; });
+      }
+      const ssize_t sent = ::send(fd, left.data(), part, MSG_NOSIGNAL);
       if (sent <= 0) return false;
       left.remove_prefix(static_cast<std::size_t>(sent));
     }
