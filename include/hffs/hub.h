@@ -120,13 +120,11 @@ class Origin {
   }
   // Whether this token may read the repository's files. not_found: it does not exist for the token. denied,
   // needs_login: it may not, the latter also where the token is no good. By auth-check, or a HEAD of a file.
-  virtual void check_access(const RepoId& repo, Secret token, Done<void> done) {
-    (void)token;
+  virtual void check_access(const RepoId& repo, Secret /*token*/, Done<void> done) {
     done(fail(Code::not_found, "{}: nobody is asked who may read it", repo.text()));
   }
   // Whose token it is, as the Hub calls them. needs_login: it is no good. unsupported: the endpoint cannot tell.
-  virtual void ask_name(Secret token, Done<std::string> done) {
-    (void)token;
+  virtual void ask_name(Secret /*token*/, Done<std::string> done) {
     done(fail(Code::unsupported, "no Hub is asked"));
   }
   // One page of a commit's recursive tree; `cursor` empty for the first.
