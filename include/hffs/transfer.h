@@ -73,15 +73,16 @@ class TransferEngine {
   // a block that nobody waits for any more is still finished if its request is under way.
   // `sources` (at least one) are places of the same content: who refuses for good gives way to the
   // next, and is asked last for some minutes.
-  virtual void fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
-                     std::stop_token stop, Done<void> done) = 0;
+  // Returns how many bytes are fetched for this call; the others are on their way for somebody else.
+  virtual std::uint64_t fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources,
+                              ByteRange range, std::stop_token stop, Done<void> done) = 0;
 
   // The same for bytes that nobody waits for yet. It takes a slot only while three quarters are
   // not taken, after all who wait, and is given up at the first failure; who then wants the
   // bytes asks for them himself. A reader that comes to wait for one of its blocks moves what is
   // left of it, from that block on, before the others.
-  virtual void fetch_ahead(std::shared_ptr<Blob> blob, std::vector<FileSource> sources,
-                           ByteRange range, Done<void> done) = 0;
+  virtual std::uint64_t fetch_ahead(std::shared_ptr<Blob> blob, std::vector<FileSource> sources,
+                                    ByteRange range, Done<void> done) = 0;
 
   // The blob was found to have wrong bytes (from Store::on_incarnation); counts to corrupt_limit.
   virtual void note_corrupt(std::uint64_t blob_number) = 0;

@@ -38,8 +38,9 @@ Engine::Engine(TransferOptions options, Origin& origin, const Clock& clock, Metr
       metrics_(metrics),
       pace_(pace_of(options, static_cast<int>(shared_slots()))) {}
 
-void Engine::fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
-                   std::stop_token stop, Done<void> done, bool ahead) {
+std::uint64_t Engine::fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources,
+                            ByteRange range, std::stop_token stop, Done<void> done, bool ahead) {
+  std::uint64_t begun = 0;
   const auto waiter = std::make_shared<Waiter>();
   waiter->key = key_of(*blob);
   waiter->ahead = ahead;
@@ -47,16 +48,20 @@ void Engine::fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, 
   {
     Completions completions;
     std::lock_guard lock(mutex_);
-    if (stopping_) return completions.add(std::move(done), fail(Code::cancelled, "shutting down"));
+    const auto answer = [&](Result<void> result) {
+      completions.add(std::move(done), std::move(result));
+      return std::uint64_t{0};
+    };
+    if (stopping_) return answer(fail(Code::cancelled, "shutting down"));
     if (auto may = check_corrupt(waiter->key.number, sources.front()); !may)
-      return completions.add(std::move(done), std::move(may));
+      return answer(std::move(may));
     const auto missing = blob->missing(clip(range, sources.front().size));
-    if (missing.empty()) return completions.add(std::move(done), {});
+    if (missing.empty()) return answer({});
     waiter->done = std::move(done);
     waiter->deadline = deadlines_.emplace(clock_.now() + options_.read_deadline, waiter);
     waiters_.insert(waiter);
     prefer_willing(sources);
-    plan(waiter, blob, sources, missing);
+    begun = plan(waiter, blob, sources, missing);
   }
   changed_.notify_all();  // an earlier deadline, perhaps
   if (stop.stop_possible())
@@ -66,11 +71,14 @@ void Engine::fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, 
                                 engine->cancel_waiter(weak);
                             });
   dispatch();
+  return begun;
 }
 
-void Engine::plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<Blob>& blob,
-                  std::span<const FileSource> sources, const std::vector<BlockRun>& missing) {
+std::uint64_t Engine::plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<Blob>& blob,
+                           std::span<const FileSource> sources,
+                           const std::vector<BlockRun>& missing) {
   std::shared_ptr<Request> request;
+  std::uint64_t begun = 0;
   for (const BlockRun& run : missing) {
     request.reset();
     for (BlockIndex block = run.first; block != run.end(); ++block) {
@@ -89,8 +97,10 @@ void Engine::plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<B
       }
       ++request->run.count;
       entry.owner = request;
+      begun += bytes_of(block, sources.front().size).size;
     }
   }
+  return begun;
 }
 
 // Somebody waits for a block that was to be fetched ahead. What is still in the queue is cut there.

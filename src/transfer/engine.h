@@ -84,8 +84,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
  public:
   Engine(TransferOptions options, Origin& origin, const Clock& clock, Metrics& metrics);
 
-  void fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
-             std::stop_token stop, Done<void> done, bool ahead = false);
+  std::uint64_t fetch(std::shared_ptr<Blob> blob, std::vector<FileSource> sources, ByteRange range,
+                      std::stop_token stop, Done<void> done, bool ahead = false);
   void note_corrupt(std::uint64_t blob_number);
   TransferEngine::Snapshot snapshot();
   void start();
@@ -123,8 +123,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   };
 
   // The rest of this section: with the lock held, except where it says otherwise.
-  void plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<Blob>& blob,
-            std::span<const FileSource> sources, const std::vector<BlockRun>& missing);
+  // Returns the bytes that nobody fetched before.
+  std::uint64_t plan(const std::shared_ptr<Waiter>& waiter, const std::shared_ptr<Blob>& blob,
+                     std::span<const FileSource> sources, const std::vector<BlockRun>& missing);
   void demand(std::shared_ptr<Request> request, BlockIndex block);  // a copy: the owner changes
   void prefer_willing(std::vector<FileSource>& sources);
   bool ask_next_source(Request& refused, const Error& why);
