@@ -158,7 +158,6 @@ class Catalog : public Trees {
   // A client wrote a ref: ask the Hub for its value now. `name` below a directory of refs; or empty,
   // and `directory` is the ref itself.
   virtual void refresh_ref(NodeId directory, std::string_view name) = 0;
-
   // From where a blob's bytes can be fetched: at least one place, the likeliest first. A repository
   // may be gone or gated by now, or a commit squashed away, while another has the same content.
   virtual Result<std::vector<FileSource>> sources_of(std::uint64_t blob_number) = 0;

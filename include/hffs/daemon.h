@@ -16,9 +16,11 @@
 #include <vector>
 
 #include "hffs/bounds.h"
+#include "hffs/budget.h"
 #include "hffs/error.h"
 #include "hffs/hub.h"
 #include "hffs/keeper.h"
+#include "hffs/policy.h"
 #include "hffs/posix.h"
 #include "hffs/prefetch.h"
 #include "hffs/telemetry.h"
@@ -49,6 +51,10 @@ struct Config {
   Limits limits{.max_size = 0, .min_free = std::nullopt};
   std::chrono::seconds scrub{30 * 24 * 3'600};  // all that is verified is hashed again within; 0: never
   bool strict = false;  // verify = "strict": nothing of a file is served before all of it was verified
+  Policy::Rules policy;  // allow, deny, no_fetch
+  BudgetLimits budget;   // user_bytes, total_bytes, user_requests
+  // What a user may write into the mount; nothing: no limit.
+  std::optional<std::uint64_t> user_size = std::uint64_t{1} << 30, user_files = 10'000;
   bool old_kernel = false;  // fuse_features = "5.15": no passthrough, as on such a kernel
 };
 

@@ -42,6 +42,7 @@ enum class Code : std::uint8_t {
   not_directory,
   is_directory,
   not_empty,
+  over_quota,  // one user's share is used up; others have theirs
   bug,  // an internal promise was broken
 };
 inline constexpr int kCodeCount = static_cast<int>(Code::bug) + 1;

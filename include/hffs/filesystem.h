@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "hffs/access.h"
+#include "hffs/budget.h"
 #include "hffs/catalog.h"
 #include "hffs/error.h"
 #include "hffs/keeper.h"
@@ -39,8 +40,12 @@ struct FileSystemOptions {
   // From this size on a verified blob is handed over to the kernel, which costs more at open and
   // less at each read (measured: docs/BENCHMARKS.md).
   std::uint64_t backing_from = std::uint64_t{1} << 20;
-  std::uint64_t overlay_bytes_per_user = std::uint64_t{256} << 30;
+  // What a user may write, but for root and the user who runs the daemon; nothing: no limit.
+  std::optional<std::uint64_t> overlay_bytes_per_user = std::uint64_t{1} << 30;
+  std::optional<std::uint64_t> overlay_files_per_user = 10'000;
+  uid_t own = 0;                 // who runs the daemon
   Recorder* recorder = nullptr;  // hears of what is looked up and opened
+  Budget* budget = nullptr;      // what is fetched for a reader is taken from it; none: nothing is
 };
 
 // How the kernel is to treat an opened file. It follows from the node alone.

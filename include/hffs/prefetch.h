@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "hffs/budget.h"
 #include "hffs/bytes.h"
 #include "hffs/catalog.h"
 #include "hffs/clock.h"
@@ -35,6 +36,8 @@ struct PrefetchOptions {
   std::uint64_t bytes_ahead = std::uint64_t{128} << 20;
   // Adaptive: nobody has read of a snapshot for so long, and its files are filled no further.
   std::chrono::seconds patience{15};
+  // Of who reads: what is fetched ahead is taken from his. Outlives this; none: nobody's is.
+  Budget* budget = nullptr;
 };
 
 class Prefetcher {
@@ -45,10 +48,10 @@ class Prefetcher {
                                             Metrics& metrics);
   virtual ~Prefetcher() = default;
 
-  // A blob was opened that is not wholly here.
-  virtual void opened(const std::shared_ptr<Blob>& blob) = 0;
-  // A reader asked for bytes of one, here or not.
-  virtual void read(const std::shared_ptr<Blob>& blob, ByteRange range) = 0;
+  // A user has opened a blob that is not wholly here.
+  virtual void opened(const std::shared_ptr<Blob>& blob, uid_t user) = 0;
+  // A user asked for bytes of one, here or not.
+  virtual void read(const std::shared_ptr<Blob>& blob, ByteRange range, uid_t user) = 0;
 };
 
 }  // namespace hffs

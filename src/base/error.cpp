@@ -30,6 +30,8 @@ constexpr std::array<CodeInfo, kCodeCount> kCodes{{
     {"not_directory", ENOTDIR, 19, false},
     {"is_directory", EISDIR, 20, false},
     {"not_empty", ENOTEMPTY, 21, false},
+    // Worth a retry by who has a share left.
+    {"over_quota", EDQUOT, 22, true},
     {"bug", EIO, 70, false},
 }};
 

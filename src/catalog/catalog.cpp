@@ -117,6 +117,7 @@ std::optional<RepoId> CatalogImpl::repo_of(NodeId node) {
   return repo->id;
 }
 
+
 std::vector<Catalog::KnownFile> CatalogImpl::neighbours(std::uint64_t blob_number,
                                                         std::size_t most) {
   std::vector<KnownFile> files;

@@ -49,6 +49,8 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
 
  private:
   // lookup.cpp
+  void lookup_below(const Caller& caller, NodeId parent, std::string_view name,
+                    Done<Entry> settled);
   void lookup_root(const Caller& caller, std::string_view name, Done<Entry> done);
   void lookup_repo_child(NodeId repo, std::string_view name, Done<Entry> done);
   void lookup_ref(const Caller& caller, NodeId parent, std::string_view name, Done<Entry> done);

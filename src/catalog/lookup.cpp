@@ -25,6 +25,19 @@ void CatalogImpl::lookup(const Caller& caller, NodeId parent, std::string_view n
     if (!entry) return done(fail(as_lookup_error(std::move(entry.error()))));
     done(std::move(entry));
   };
+  // Through a directory that was open before.
+  if (parent.kind() != NodeKind::fixed && !sees(caller, parent))
+    return admit(caller, parent,
+                 [self = shared_from_this(), caller, parent, name = std::string(name),
+                  settled = std::move(settled)](Result<void> admitted) mutable {
+                   if (!admitted) return settled(fail(admitted));
+                   self->lookup_below(caller, parent, name, std::move(settled));
+                 });
+  lookup_below(caller, parent, name, std::move(settled));
+}
+
+void CatalogImpl::lookup_below(const Caller& caller, NodeId parent, std::string_view name,
+                               Done<Entry> settled) {
   const auto number = static_cast<RepoNumber>(parent.payload());
   switch (parent.kind()) {
     case NodeKind::fixed:

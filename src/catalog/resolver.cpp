@@ -207,7 +207,10 @@ void Resolver::ask_anew(const RepoId& repo, const std::string& revision) {
 }
 
 void Resolver::ask_behind(const RepoId& repo, const std::string& revision) {
-  resolve(repo, revision, [repo, revision](Result<Resolution> answer) {
+  resolve(repo, revision, [self = shared_from_this(), repo, revision](Result<Resolution> answer) {
+    // Who may not ask does not keep others from it.
+    if (!answer && answer.error().code == Code::over_quota)
+      self->fresh_.forget(key_of(repo, revision));
     if (!answer)
       log(Level::debug, "catalog", "{}: refs/{} not refreshed: {}", repo.text(), revision,
           answer.error().message);

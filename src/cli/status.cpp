@@ -28,6 +28,20 @@ void print_scrub(const json& scrub) {
   for (const json& finding : scrub.at("recent_findings")) print_finding(finding);
 }
 
+void print_budget(const json& budget) {
+  const auto over = budget.at("users_over").get<std::uint64_t>();
+  if (over == 0) return;
+  row("budget", fmt::format("{} {} over it: what is not here is refused to them", over,
+                            over == 1 ? "user is" : "users are"));
+  for (const json& user : budget.at("users"))
+    if (user.at("over").is_string())
+      row("", fmt::format("user {}: {} within 24 hours, {} questions within one; {} is reached",
+                          user.at("uid").get<std::uint64_t>(),
+                          bytes_text(user.at("bytes").get<std::uint64_t>()),
+                          user.at("requests").get<std::uint64_t>(),
+                          user.at("over").get<std::string>()));
+}
+
 void print_status(const json& status) {
   const json& store = status.at("store");
   const json& catalog = status.at("catalog");
@@ -69,6 +83,7 @@ void print_status(const json& status) {
   if (const auto lost = count(status.at("metrics"), "blobs_lost"); lost != 0)
     row("lost", fmt::format("{} blobs whose files were gone or too short; they are fetched again", lost));
   print_scrub(status.at("scrub"));
+  print_budget(status.at("budget"));
   row("known", fmt::format("{} repositories, {} commits, {} files", count(catalog, "repos"),
                            count(catalog, "commits"), count(catalog, "files")));
   if (count(catalog, "self_attested") != 0)

@@ -44,6 +44,8 @@ bool Commands::sees(const Peer& peer, const RepoId& repo) const {
 void Commands::dispatch(const Peer& peer, const nlohmann::json& request,
                         Done<nlohmann::json> done) {
   const std::string command = request.at("command");
+  // What it makes the Hub be asked is the peer's.
+  const Asking asking(std::make_shared<Asker>(Caller{peer.uid, peer.gid, peer.pid}));
   if (command == "status") return done(status(peer));
   if (command == "login") return logins_.login(peer, request, std::move(done));
   if (command == "logout") return done(logins_.logout(peer));
@@ -70,6 +72,31 @@ void Commands::dispatch(const Peer& peer, const nlohmann::json& request,
                     "verify-progress, gc, pin, unpin, pins, freeze, thaw, ls, ref, files, record, recorded, "
                     "login, logout, wait and stop",
                     command));
+}
+
+// What each user reads is nobody else's business.
+nlohmann::json Commands::budget(const Peer& peer) const {
+  const Budget::State state = parts_.budget.state();
+  const auto limit = [](const std::optional<std::uint64_t>& of) {
+    return of ? nlohmann::json(*of) : nlohmann::json();
+  };
+  nlohmann::json users = nlohmann::json::array();
+  std::size_t over = 0;
+  for (const Budget::Figures& each : state.users) {
+    over += !each.over.empty();
+    if (is_owner(peer) || each.user == peer.uid)
+      users.push_back({{"uid", each.user},
+                       {"bytes", each.bytes},
+                       {"requests", each.requests},
+                       {"over", each.over.empty() ? nlohmann::json() : nlohmann::json(each.over)}});
+  }
+  const BudgetLimits& limits = parts_.budget.limits();
+  return {{"user_bytes", limit(limits.user_bytes)},
+          {"total_bytes", limit(limits.total_bytes)},
+          {"user_requests", limit(limits.user_requests)},
+          {"total_used_bytes", state.total_bytes},
+          {"users_over", over},
+          {"users", std::move(users)}};
 }
 
 nlohmann::json Commands::scrub(const Peer& peer) const {
@@ -136,6 +163,7 @@ nlohmann::json Commands::status(const Peer& peer) const {
         {"min_free", bounds.min_free},
         {"damages", parts_.store.damages()}}},
       {"scrub", scrub(peer)},
+      {"budget", budget(peer)},
       {"catalog",
        {{"repos", catalog.repos},
         {"commits", catalog.commits},

@@ -11,6 +11,7 @@
 
 #include "control_server.h"
 #include "hffs/access.h"
+#include "hffs/budget.h"
 #include "hffs/catalog.h"
 #include "hffs/clock.h"
 #include "hffs/daemon.h"
@@ -44,6 +45,7 @@ class Commands : public std::enable_shared_from_this<Commands> {
     ImportJobs& imports;
     VerifyJobs& verifications;
     Recorder& recorder;
+    const Budget& budget;
     std::uint64_t workers = 1;  // that have served this mount, this one included
     std::function<void(const Peer&)> stop;  // ends the daemon, later
   };
@@ -67,6 +69,7 @@ class Commands : public std::enable_shared_from_this<Commands> {
   bool sees(const Peer& peer, const RepoId& repo) const;
   nlohmann::json status(const Peer& peer) const;
   nlohmann::json scrub(const Peer& peer) const;
+  nlohmann::json budget(const Peer& peer) const;
   void find_path(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
   Result<nlohmann::json> stop(const Peer& peer);
 

@@ -9,9 +9,8 @@
 #include <fstream>
 #include <iterator>
 
-#include "config_file.h"
-#include "hffs/daemon.h"
 #include "hffs/wallet.h"
+#include "settings.h"
 
 namespace hffs {
 namespace {
@@ -20,37 +19,7 @@ constexpr std::string_view kDefaultEndpoint = "https://huggingface.co";
 constexpr const char* kSystemConfig = "/etc/hffs/config.toml";
 constexpr const char* kSystemStateDir = "/var/lib/hffs";
 
-class Settings {
- public:
-  Settings(const Flags& flags, const Environment& environment)
-      : flags_(flags), environment_(environment) {}
-
-  Result<void> load_file();
-  Result<std::string> state_dir() const;
-  Result<std::vector<std::string>> endpoints() const;
-  Result<Secret> token() const;
-  Result<bool> offline() const;
-  std::string ca_bundle() const;
-  Result<Level> log_level() const;
-  Result<PrefetchPolicy> prefetch() const;
-  Result<bool> strict() const;
-  const FileSettings& file() const { return file_; }
-  std::string absolute(const std::string& path) const;
-
- private:
-  // An empty variable says nothing, as for the Hub's own clients.
-  std::optional<std::string> variable(std::string_view name) const {
-    auto value = environment_(name);
-    if (value && value->empty()) value.reset();
-    return value;
-  }
-  // $VARIABLE, or ~/FALLBACK.
-  std::optional<std::string> user_directory(std::string_view name, std::string_view fallback) const;
-
-  const Flags& flags_;
-  const Environment& environment_;
-  FileSettings file_;
-};
+}  // namespace
 
 std::optional<std::string> Settings::user_directory(std::string_view name,
                                                     std::string_view fallback) const {
@@ -85,6 +54,7 @@ Result<void> Settings::load_file() {
   auto settings = load_config_file(path);
   if (settings) {
     file_ = std::move(*settings);
+    file_path_ = path;
     return {};
   }
   if (settings.error().code == Code::not_found && !flags_.config_file) return {};
@@ -124,6 +94,9 @@ Result<std::vector<std::string>> Settings::endpoints() const {
   return given;
 }
 
+
+namespace {
+
 Result<Secret> load_token(const std::string& path, bool must_exist) {
   errno = 0;
   std::ifstream file(path, std::ios::binary);
@@ -139,6 +112,8 @@ Result<Secret> load_token(const std::string& path, bool must_exist) {
   text.resize(static_cast<std::size_t>(file.gcount()));
   return parse_token(std::move(text), path);
 }
+
+}  // namespace
 
 // Where the Hub's own clients look, and in between the file that the configuration names.
 Result<Secret> Settings::token() const {
@@ -201,6 +176,8 @@ Result<bool> Settings::strict() const {
   if (const auto strict = parse_strict(*flags_.verify)) return *strict;
   return fail(Code::invalid, "--verify: '{}' is neither complete nor strict", *flags_.verify);
 }
+
+namespace {
 
 Result<std::optional<std::uint64_t>> choose_size(std::string_view flag_name,
                                                  const std::optional<std::string>& flag,
@@ -305,6 +282,14 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.prefetch = *prefetch;
   config.strict = *strict;
   config.scrub = file.scrub.value_or(config.scrub);
+  config.policy.allow = file.allow;
+  config.policy.deny = file.deny.value_or(config.policy.deny);
+  config.policy.no_fetch = file.no_fetch.value_or(config.policy.no_fetch);
+  config.budget.user_bytes = file.user_bytes.value_or(config.budget.user_bytes);
+  config.budget.total_bytes = file.total_bytes.value_or(config.budget.total_bytes);
+  config.budget.user_requests = file.user_requests.value_or(config.budget.user_requests);
+  config.user_size = file.user_size.value_or(config.user_size);
+  config.user_files = file.user_files.value_or(config.user_files);
   if (const auto& log_file = flags.log_file ? flags.log_file : file.log_file)
     config.log_file = settings.absolute(*log_file);
   config.ref_ttl = *ref_ttl;

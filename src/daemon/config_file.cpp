@@ -147,6 +147,66 @@ Result<void> take_hosts(const toml::node& value, FileSettings& into) {
   return {};
 }
 
+template <auto kMember>
+Result<void> take_patterns(const toml::node& value, FileSettings& into) {
+  const toml::array* list = value.as_array();
+  if (list == nullptr) return wrong("a list of repositories, [\"ORG/*\", \"datasets/ORG/NAME\"]");
+  std::vector<RepoPattern> patterns;
+  for (const toml::node& item : *list) {
+    const auto text = item.value_exact<std::string>();
+    if (!text) return wrong("a list of repositories, [\"ORG/*\", \"datasets/ORG/NAME\"]");
+    auto pattern = RepoPattern::parse(*text);
+    if (!pattern) return fail(pattern);
+    patterns.push_back(std::move(*pattern));
+  }
+  into.*kMember = std::move(patterns);
+  return {};
+}
+
+Result<void> take_no_fetch(const toml::node& value, FileSettings& into) {
+  const toml::array* list = value.as_array();
+  if (list == nullptr) return wrong("a list of process names, [\"updatedb\"]");
+  std::vector<std::string> names;
+  for (const toml::node& item : *list) {
+    const auto text = item.value_exact<std::string>();
+    if (!text || text->empty() || text->find('/') != text->npos)
+      return wrong("a list of process names, [\"updatedb\"], without their directories");
+    names.push_back(*text);
+  }
+  into.no_fetch = std::move(names);
+  return {};
+}
+
+bool is_off(const toml::node& value) {
+  return value.value_exact<std::string>() == "off";
+}
+
+template <auto kMember>
+Result<void> take_size_limit(const toml::node& value, FileSettings& into) {
+  const auto number = value.value_exact<std::int64_t>();
+  const auto text = value.value_exact<std::string>();
+  const auto size = parse_size(number ? fmt::format("{}", *number) : text.value_or(""));
+  if (is_off(value))
+    into.*kMember = FileSettings::Limit();
+  else if (size)
+    into.*kMember = *size;
+  else
+    return wrong("a size, \"500G\", \"1.5T\" or a number of bytes, or \"off\"");
+  return {};
+}
+
+template <auto kMember>
+Result<void> take_count_limit(const toml::node& value, FileSettings& into) {
+  const auto number = value.value_exact<std::int64_t>();
+  if (is_off(value))
+    into.*kMember = FileSettings::Limit();
+  else if (number && *number >= 0)
+    into.*kMember = static_cast<std::uint64_t>(*number);
+  else
+    return wrong("a whole number, 0 or more, or \"off\"");
+  return {};
+}
+
 struct Key {
   std::string_view name;
   Take take;
@@ -173,6 +233,14 @@ constexpr auto kKeys = std::to_array<Key>({
     {"verify", take_verify},
     {"scrub", take_scrub},
     {"fuse_features", take_features},
+    {"allow", take_patterns<&FileSettings::allow>},
+    {"deny", take_patterns<&FileSettings::deny>},
+    {"no_fetch", take_no_fetch},
+    {"user_bytes", take_size_limit<&FileSettings::user_bytes>},
+    {"total_bytes", take_size_limit<&FileSettings::total_bytes>},
+    {"user_requests", take_count_limit<&FileSettings::user_requests>},
+    {"user_size", take_size_limit<&FileSettings::user_size>},
+    {"user_files", take_count_limit<&FileSettings::user_files>},
 });
 
 // "%20" and its like; other '%' stand for themselves.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "hffs/error.h"
+#include "hffs/policy.h"
 #include "hffs/prefetch.h"
 #include "hffs/telemetry.h"
 
@@ -25,6 +26,10 @@ struct FileSettings {
   std::optional<PrefetchPolicy> prefetch;
   std::optional<std::chrono::milliseconds> ref_ttl, read_deadline, sync_interval, access_ttl;
   std::optional<std::uint64_t> max_size, min_free;  // bytes
+  std::optional<std::vector<RepoPattern>> allow, deny;
+  std::optional<std::vector<std::string>> no_fetch;
+  using Limit = std::optional<std::uint64_t>;  // nothing: "off"
+  std::optional<Limit> user_bytes, total_bytes, user_requests, user_size, user_files;
 };
 
 // Code::invalid: "FILE:LINE: KEY …". Code::not_found: there is no such file.

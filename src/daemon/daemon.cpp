@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -16,12 +15,14 @@
 #include "commands.h"
 #include "control_server.h"
 #include "hffs/access.h"
+#include "hffs/budget.h"
 #include "hffs/catalog.h"
 #include "hffs/clock.h"
 #include "hffs/filesystem.h"
 #include "hffs/guarded.h"
 #include "hffs/keeper.h"
 #include "hffs/pins.h"
+#include "hffs/policy.h"
 #include "hffs/prefetch.h"
 #include "hffs/recorder.h"
 #include "hffs/store.h"
@@ -29,13 +30,12 @@
 #include "hffs/wallet.h"
 #include "import_jobs.h"
 #include "origin.h"
-#include "sandbox.h"
+#include "own_process.h"
 #include "verify_jobs.h"
 
 namespace hffs {
 namespace {
 
-constexpr std::string_view kStoreDirectory = "hffs-v1";
 // How long open files may keep the session after the mount point is gone.
 constexpr std::chrono::milliseconds kFarewell{1'000};
 
@@ -55,7 +55,7 @@ void raise_descriptor_limit() {
 
 Handover::Index index_of(const Config& config) {
   struct stat found {};
-  const std::string path = fmt::format("{}/{}/index/data.mdb", config.state_dir, kStoreDirectory);
+  const std::string path = store_directory(config.state_dir) + "/index/data.mdb";
   if (::stat(path.c_str(), &found) != 0) return {};
   return {.device = found.st_dev, .inode = found.st_ino};
 }
@@ -95,6 +95,9 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Origin> origin_;
   std::unique_ptr<Wallet> wallet_;
+  std::shared_ptr<const Policy> policy_;
+  std::unique_ptr<Budget> budget_;
+  std::unique_ptr<Origin> charged_;  // the same origin, for who asks on behalf of a user
   std::unique_ptr<AccessControl> access_;
   std::unique_ptr<TransferEngine> transfer_;
   std::shared_ptr<Catalog> catalog_;
@@ -153,7 +156,7 @@ Result<void> RunningDaemon::open_gate() {
   WalletOptions options{
       .own = ::geteuid(),
       .token = config_.token,
-      .directory = fmt::format("{}/{}/tokens", config_.state_dir, kStoreDirectory)};
+      .directory = store_directory(config_.state_dir) + "/tokens"};
   // Else nobody but the daemon's own user comes.
   if (config_.allow_other && config_.user_tokens)
     options.reader = [this](uid_t user, pid_t process) { return keeper_.read_token(user, process); };
@@ -163,7 +166,8 @@ Result<void> RunningDaemon::open_gate() {
   access_ = open_access({.own = ::geteuid(),
                          .ttl = config_.access_ttl,
                          .endpoint = config_.endpoints.front()},
-                        *origin_, *wallet_, grants_, system_clock());
+                        *charged_, *wallet_, grants_, system_clock());
+  access_ = enforce_policy(policy_, std::move(access_));
   return {};
 }
 
@@ -185,14 +189,17 @@ Result<void> RunningDaemon::open_parts() {
   }
   handover_->keep_index(index_of(config_));
 
+  policy_ = std::make_shared<const Policy>(config_.policy);
+  budget_ = std::make_unique<Budget>(config_.budget, ::geteuid(), policy_, clock);
+  charged_ = charge_calls(*origin_, *budget_);
   if (auto opened = open_gate(); !opened) return opened;
   transfer_ = TransferEngine::create({.read_deadline = config_.read_deadline}, *origin_, *store_,
                                      clock, metrics_);
   *engine_.lock() = transfer_.get();
 
   auto catalog = Catalog::open(
-      {.ref_ttl = config_.ref_ttl, .control_socket = control_socket(config_.state_dir)}, *origin_,
-      *store_, *access_, clock, metrics_);
+      {.ref_ttl = config_.ref_ttl, .control_socket = control_socket(config_.state_dir)},
+      *charged_, *store_, *access_, clock, metrics_);
   if (!catalog) return fail(catalog);
   catalog_ = std::move(*catalog);
   store_->bounds().protect(visit_staying_blobs);
@@ -204,13 +211,18 @@ Result<void> RunningDaemon::open_parts() {
   const bool offline = config_.offline && !has_folder(config_);
   // Offline every guess would be refused.
   prefetcher_ = Prefetcher::create(
-      {.policy = offline ? PrefetchPolicy::off : config_.prefetch}, *origin_, *catalog_,
+      {.policy = offline ? PrefetchPolicy::off : config_.prefetch, .budget = budget_.get()},
+      *origin_, *catalog_,
       *store_, *transfer_, clock, metrics_);
   auto files =
       FileSystem::open({.offline = offline,
                         .offline_partial = config_.offline_partial,
                         .strict = config_.strict,
-                        .recorder = &recorder_},
+                        .overlay_bytes_per_user = config_.user_size,
+                        .overlay_files_per_user = config_.user_files,
+                        .own = ::geteuid(),
+                        .recorder = &recorder_,
+                        .budget = budget_.get()},
                        *catalog_, *store_, *transfer_, *prefetcher_, *handover_, system_disk(), clock,
                        metrics_);
   if (!files) return fail(files);
@@ -238,7 +250,7 @@ Result<void> RunningDaemon::listen() {
       .config = config_,
       .clock = system_clock(),
       .metrics = metrics_,
-      .origin = *origin_,
+      .origin = *charged_,
       .access = *access_,
       .wallet = *wallet_,
       .store = *store_,
@@ -248,6 +260,7 @@ Result<void> RunningDaemon::listen() {
       .imports = *imports_,
       .verifications = *verifications_,
       .recorder = recorder_,
+      .budget = *budget_,
       .workers = handover_->generation(),
       .stop =
           [this](const Peer& peer) {
@@ -256,7 +269,7 @@ Result<void> RunningDaemon::listen() {
           },
   });
   auto control = ControlServer::start(
-      {.directory = fmt::format("{}/{}", config_.state_dir, kStoreDirectory)},
+      {.directory = store_directory(config_.state_dir)},
       [commands = commands_.get()](const Peer& peer, const nlohmann::json& request,
                                    Done<nlohmann::json> done) {
         commands->answer(peer, request, std::move(done));
@@ -359,36 +372,6 @@ RunningDaemon::~RunningDaemon() {
 }
 
 }  // namespace
-
-Result<std::string> make_store_directory(const std::string& state_dir) {
-  const std::string path = fmt::format("{}/{}", state_dir, kStoreDirectory);
-  for (std::size_t slash = path.find('/', 1); slash != path.npos; slash = path.find('/', slash + 1))
-    if (auto made = system_disk().make_directory(path.substr(0, slash), 0755); !made)
-      return fail(std::move(made.error()).during("the state directory"));
-  // Others may pass through to the control socket, and see nothing else.
-  if (auto made = system_disk().make_directory(path, 0711); !made)
-    return fail(std::move(made.error()).during("the state directory"));
-  return path;
-}
-
-std::string control_socket(const std::string& state_dir) {
-  return fmt::format("{}/{}/{}", state_dir, kStoreDirectory, kControlSocketName);
-}
-
-Result<std::string> confine(const Config& config) {
-  auto store = make_store_directory(config.state_dir);
-  if (!store) return fail(store);
-  Sandbox sandbox{.writable = {*store, "/dev/null"}};
-  if (!config.log_file.empty()) sandbox.writable.push_back(config.log_file);
-  return enter_sandbox(sandbox);
-}
-
-// The limit is for what is started with it: execve() makes that dumpable again until it comes here.
-void keep_tokens_inside() {
-  ::prctl(PR_SET_DUMPABLE, 0);
-  const rlimit none{.rlim_cur = 0, .rlim_max = 0};
-  ::setrlimit(RLIMIT_CORE, &none);
-}
 
 Result<std::unique_ptr<Daemon>> Daemon::start(Config config, Keeper& keeper) {
   auto daemon = std::make_unique<RunningDaemon>(std::move(config), keeper);

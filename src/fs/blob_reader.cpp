@@ -29,6 +29,7 @@ Error as_read_error(Error error) {
     case Code::cancelled:
     case Code::denied:
     case Code::needs_login:
+    case Code::over_quota:
       return error;
     default:
       if (info(error.code).errno_value != EIO) error.code = Code::unreachable;
@@ -54,6 +55,12 @@ std::uint64_t count_missing(const Blob& blob) {
   return blocks;
 }
 
+std::uint64_t missing_bytes(const Blob& blob, ByteRange range) {
+  std::uint64_t bytes = 0;
+  for (const BlockRun& run : blob.missing(range)) bytes += bytes_of(run, blob.identity().size).size;
+  return bytes;
+}
+
 // The blob's own node, or the one on which it was filled before it was verified, whose mode and pages
 // are right to the end.
 bool is_node_of(const BlobInfo& blob, NodeId node) {
@@ -70,6 +77,7 @@ struct BlobReader::Wait {
   ByteRange range;
   std::stop_token stop;
   Done<std::vector<std::byte>> done;
+  std::shared_ptr<Charge> charge;
   int fetches = 0;
   std::uint64_t missing = 0;  // blocks, when the last fetch of all began
   std::optional<Instant> renewing_since;
@@ -88,7 +96,21 @@ Result<std::shared_ptr<Blob>> BlobReader::open_now(NodeId node) {
   return blob;
 }
 
-Result<Opened> BlobReader::open(NodeId node) {
+bool BlobReader::may_fetch(const Caller& caller) const {
+  return options_.budget == nullptr || options_.budget->may_fetch(caller);
+}
+
+// What is not here of the range is taken from the caller's budget.
+Result<std::shared_ptr<Charge>> BlobReader::charge(const Caller& caller, const Blob& blob,
+                                                   ByteRange range) const {
+  const std::uint64_t cost = missing_bytes(blob, range);
+  if (options_.budget == nullptr || cost == 0) return nullptr;
+  if (auto may = options_.budget->may_fetch(caller); !may) return fail(may);
+  if (auto taken = options_.budget->take_bytes(caller.uid, cost); !taken) return fail(taken);
+  return std::make_shared<Charge>(*options_.budget, caller.uid, cost);
+}
+
+Result<Opened> BlobReader::open(const Caller& caller, NodeId node) {
   auto blob = open_now(node);
   // Sent here from an earlier incarnation, and there is a later one already: the kernel asks no third time.
   if (!blob && blob.error().code == Code::stale && was_sent_here(node))
@@ -108,7 +130,7 @@ Result<Opened> BlobReader::open(NodeId node) {
   if (options_.offline && !options_.offline_partial && !whole)
     return fail(Code::offline, "{}: not all of it is here, and the daemon is offline",
                 catalog_.describe(node));
-  if (!whole) prefetcher_.opened(*blob);
+  if (!whole && may_fetch(caller)) prefetcher_.opened(*blob, caller.uid);
   // Found wrong a moment ago: the kernel's pages are wrong too. Of other incarnations they may be.
   const bool wrong = ((*blob)->superseded() && !whole) || !is_node_of(info, node);
   std::unique_lock lock(mutex_);
@@ -183,7 +205,7 @@ void BlobReader::read(const Caller& caller, NodeId node, ByteRange range, std::s
   if (!blob) return done(fail(std::move(blob.error()).during(catalog_.describe(node))));
   range = clip(range, (*blob)->identity().size);
   if (range.empty()) return done(std::vector<std::byte>{});
-  if (!(*blob)->identity().verified) prefetcher_.read(*blob, range);
+  if (!(*blob)->identity().verified && may_fetch(caller)) prefetcher_.read(*blob, range, caller.uid);
   if (servable(**blob, range)) {
     auto bytes = read_now(**blob, range);
     if (bytes) return done(std::move(bytes));
@@ -196,6 +218,8 @@ void BlobReader::read(const Caller& caller, NodeId node, ByteRange range, std::s
                      catalog_.describe(node), range.offset, range.size));
   auto sources = catalog_.sources_of(node.blob_number());
   if (!sources) return done(fail(std::move(sources.error()).during(catalog_.describe(node))));
+  auto charged = charge(caller, **blob, needed);
+  if (!charged) return done(fail(std::move(charged.error()).during(catalog_.describe(node))));
   metrics_.add(Metric::reads_parked);
   metrics_.add(Metric::reads_waiting);
   auto wait = std::make_shared<Wait>(Wait{.node = node,
@@ -203,7 +227,8 @@ void BlobReader::read(const Caller& caller, NodeId node, ByteRange range, std::s
                                           .sources = std::move(*sources),
                                           .range = range,
                                           .stop = stop,
-                                          .done = std::move(done)});
+                                          .done = std::move(done),
+                                          .charge = std::move(*charged)});
   if (catalog_.sees(caller, node)) return go_on(std::move(wait));
   // Open files stay open: who may no more is fetched for as long as another's token does it.
   catalog_.admit(caller, node, Parked<void>::wrap(std::move(stop), [this, wait](Result<void>) {
@@ -218,8 +243,11 @@ void BlobReader::go_on(std::shared_ptr<Wait> wait) {
     const ByteRange all{0, wait->blob->identity().size};
     if (options_.strict && wait->blob->readable(all)) return await_verdict(std::move(wait));
     wait->missing = count_missing(*wait->blob);
-    transfer_.fetch(wait->blob, wait->sources, options_.strict ? all : wait->range, wait->stop,
-                    [this, wait](Result<void> fetched) { arrived(wait, std::move(fetched)); });
+    const auto charge = wait->charge;
+    const std::uint64_t begun =
+        transfer_.fetch(wait->blob, wait->sources, options_.strict ? all : wait->range, wait->stop,
+                        [this, wait](Result<void> fetched) { arrived(wait, std::move(fetched)); });
+    if (charge) charge->begun(begun);
     return;
   }
   auto blob = renew(wait->node);
@@ -249,6 +277,10 @@ void BlobReader::await_verdict(std::shared_ptr<Wait> wait) {
 void BlobReader::arrived(std::shared_ptr<Wait> wait, Result<void> fetched) {
   const bool found_wrong = wait->blob->superseded() && !servable(*wait->blob, wait->range);
   const bool cancelled = !fetched && fetched.error().code == Code::cancelled;
+  // Who goes away does not stop what is under way.
+  if (wait->charge && !fetched && !cancelled)
+    wait->charge->failed(missing_bytes(
+        *wait->blob, options_.strict ? ByteRange{0, wait->blob->identity().size} : wait->range));
   if (found_wrong && !cancelled) return go_on(std::move(wait));
   // A large file may take many deadlines: who waits for all of it gives up when nothing came in one.
   if (options_.strict && !fetched && fetched.error().code == Code::timed_out &&
@@ -269,6 +301,7 @@ void BlobReader::finish(const std::shared_ptr<Wait>& wait, Result<void> ready) {
   if (ready && !bytes && wait->blob->superseded() && !servable(*wait->blob, wait->range))
     return go_on(wait);
   metrics_.add(Metric::reads_waiting, -1);
+  if (wait->charge) wait->charge->begun(0);  // where nothing was fetched at all
   if (!bytes && bytes.error().code != Code::cancelled)
     bytes = fail(as_read_error(std::move(bytes.error()).during(catalog_.describe(wait->node))));
   wait->done(std::move(bytes));

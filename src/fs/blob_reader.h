@@ -33,11 +33,12 @@ class BlobReader {
         metrics_(metrics) {}
 
   // stale: the node is an old incarnation. offline: not wholly here, and it cannot be fetched.
-  Result<Opened> open(NodeId node);
+  Result<Opened> open(const Caller& caller, NodeId node);
   void close(NodeId node);
   // Opened so often in an earlier process: whichever incarnation is there now goes on.
   void reopen(NodeId node, std::uint32_t count);
-  // The caller's right makes his token known, where the bytes are not here and not public.
+  // The caller's right makes his token known, where the bytes are not here and not public. over_quota, or denied: they
+  // would have to be fetched for him.
   void read(const Caller& caller, NodeId node, ByteRange range, std::stop_token stop,
             Done<std::vector<std::byte>> done);
 
@@ -54,6 +55,8 @@ class BlobReader {
   };
 
   bool servable(const Blob& blob, ByteRange range) const;
+  bool may_fetch(const Caller& caller) const;
+  Result<std::shared_ptr<Charge>> charge(const Caller& caller, const Blob& blob, ByteRange range) const;
   void await_verdict(std::shared_ptr<Wait> wait);
   Result<std::shared_ptr<Blob>> open_now(NodeId node);
   bool was_sent_here(NodeId node);

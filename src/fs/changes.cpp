@@ -144,6 +144,7 @@ void FileSystemImpl::rename_to_blob(const Caller& caller, NodeId from, std::stri
       return settled({});
     store.import_file(number, content->path, std::move(settled));
   };
+  const Asking asking(std::make_shared<Asker>(caller));
   catalog_.lookup(caller, to, new_name, Parked<Entry>::wrap(std::move(stop), std::move(known)));
 }
 

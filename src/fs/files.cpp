@@ -46,7 +46,7 @@ Result<Opened> FileSystemImpl::open_file(const Caller& caller, NodeId node, int 
     case NodeKind::blob:
       if (for_writing(flags)) return fail(Code::refused, "a blob cannot be written");
       if (const auto recording = recording_of(caller)) options_.recorder->opened(recording, node);
-      return blobs_.open(node);
+      return blobs_.open(caller, node);
     case NodeKind::ref:
     case NodeKind::frozen_ref:
       return Opened{.direct = true};
@@ -64,6 +64,7 @@ void FileSystemImpl::read(const Caller& caller, NodeId node, ByteRange range, st
   if (node.kind() == NodeKind::blob)
     return blobs_.read(caller, node, range, std::move(stop), std::move(done));
   if (node.kind() == NodeKind::overlay) return done(overlay_->read(node, range));
+  const Asking asking(std::make_shared<Asker>(caller));  // a stale ref is asked for
   auto text = catalog_.read_text(node);
   if (!text) return done(fail(text));
   if (node.kind() == NodeKind::ref)

@@ -5,6 +5,7 @@
 
 #include "filesystem_impl.h"
 #include "hffs/recorder.h"
+#include "on_behalf.h"
 #include "parked.h"
 
 namespace hffs {
@@ -16,6 +17,15 @@ constexpr std::uint64_t kOverlayCookie = std::uint64_t{1} << 62;
 
 std::unexpected<Error> no_such(std::string_view name) {
   return fail(Code::not_found, "no such name: {}", name);
+}
+
+// As for all that cannot be asked: clients probe, and an error would end them.
+Error as_absence(Error refusal) {
+  refusal.code = Code::not_found;
+  return refusal;
+}
+Error as_it_is(Error refusal) {
+  return refusal;
 }
 
 // Where the caller's own may stand instead. Who cannot be asked is absent to the catalog.
@@ -51,16 +61,20 @@ void FileSystemImpl::Absences::remember(NodeId node, NodeId directory, std::stri
 
 void FileSystemImpl::ask_catalog(const Caller& caller, NodeId parent, std::string_view name,
                                  bool then_overlay, Done<Entry> done) {
-  catalog_.lookup(caller, parent, name,
-                  [overlay = overlay_, absences = absences_, user = caller.uid, parent,
-                   name = std::string(name), then_overlay,
-                   done = std::move(done)](Result<Entry> entry) mutable {
-                    if (then_overlay && is_absent(entry))
-                      if (auto own = overlay->lookup(user, parent, name)) entry = *own;
-                    if (entry && entry->node.kind() == NodeKind::absent_file)
-                      absences->remember(entry->node, parent, name);
-                    done(std::move(entry));
-                  });
+  on_behalf<Entry>(
+      caller,
+      [&catalog = catalog_, caller, parent, name = std::string(name)](Done<Entry> answer) {
+        catalog.lookup(caller, parent, name, std::move(answer));
+      },
+      as_absence,
+      [overlay = overlay_, absences = absences_, caller, parent, name = std::string(name),
+       then_overlay, done = std::move(done)](Result<Entry> entry) mutable {
+        if (then_overlay && is_absent(entry))
+          if (auto own = overlay->lookup(caller.uid, parent, name)) entry = *own;
+        if (entry && entry->node.kind() == NodeKind::absent_file)
+          absences->remember(entry->node, parent, name);
+        done(std::move(entry));
+      });
 }
 
 // While somebody records every walk through a repository must come here, whoever made the last one.
@@ -187,7 +201,11 @@ void FileSystemImpl::list(const Caller& caller, NodeId directory, std::uint64_t 
   if (mixed && (cookie & kOverlayCookie) != 0)
     return done(list_overlay(caller, directory, cookie, most));
   auto parked = Parked<std::vector<DirItem>>::wrap(std::move(stop), std::move(done));
-  if (!mixed) return catalog_.list(caller, directory, cookie, most, std::move(parked));
+  auto ask = [&catalog = catalog_, caller, directory, cookie,
+              most](Done<std::vector<DirItem>> answer) {
+    catalog.list(caller, directory, cookie, most, std::move(answer));
+  };
+  if (!mixed) return on_behalf<std::vector<DirItem>>(caller, std::move(ask), as_it_is, std::move(parked));
   auto merge = [overlay = overlay_, user = caller.uid, directory, most,
                 done = std::move(parked)](Result<std::vector<DirItem>> items) mutable {
     if (!items) return done(std::move(items));
@@ -205,7 +223,7 @@ void FileSystemImpl::list(const Caller& caller, NodeId directory, std::uint64_t 
     }
     done(std::move(items));
   };
-  catalog_.list(caller, directory, cookie, most, std::move(merge));
+  on_behalf<std::vector<DirItem>>(caller, std::move(ask), as_it_is, std::move(merge));
 }
 
 struct statvfs FileSystemImpl::space() {
@@ -226,7 +244,10 @@ Result<std::unique_ptr<FileSystem>> FileSystem::open(FileSystemOptions options, 
   auto directory = store.directory("overlay");
   if (!directory) return fail(directory);
   auto overlay =
-      fs::Overlay::open(store, disk, clock, metrics, handover, options.overlay_bytes_per_user);
+      fs::Overlay::open(store, disk, clock, metrics, handover,
+                        {.bytes = options.overlay_bytes_per_user,
+                         .files = options.overlay_files_per_user,
+                         .own = options.own});
   if (!overlay) return fail(overlay);
   return std::make_unique<fs::FileSystemImpl>(options, std::move(*overlay), std::move(*directory),
                                               catalog, store, transfer, prefetcher, metrics);

@@ -22,6 +22,7 @@ bool is_ordinary(Code code) {
     case Code::not_directory:
     case Code::is_directory:
     case Code::not_empty:
+    case Code::over_quota:  // the budget has its own line
     case Code::busy:
       return true;
     default:

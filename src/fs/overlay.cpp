@@ -16,24 +16,24 @@ std::string file_name(std::uint64_t number) {
 }  // namespace
 
 Overlay::Overlay(Store& store, Disk& disk, const Clock& clock, Metrics& metrics,
-                 Handover& handover, std::uint64_t limit, std::string directory)
+                 Handover& handover, Limits limits, std::string directory)
     : disk_(disk),
       clock_(clock),
       metrics_(metrics),
-      limit_(limit),
+      limits_(limits),
       directory_(std::move(directory)),
       store_(store),
       rows_(store, handover) {}
 
 Result<std::shared_ptr<Overlay>> Overlay::open(Store& store, Disk& disk, const Clock& clock,
                                                Metrics& metrics, Handover& handover,
-                                               std::uint64_t bytes_per_user) {
+                                               Limits limits) {
   auto directory = store.directory("overlay");
   if (!directory) return fail(directory);
   auto first = reserve_numbers(store);
   if (!first) return fail(std::move(first.error()).during("opening the overlay"));
   std::shared_ptr<Overlay> overlay(
-      new Overlay(store, disk, clock, metrics, handover, bytes_per_user, std::move(*directory)));
+      new Overlay(store, disk, clock, metrics, handover, limits, std::move(*directory)));
   overlay->state_.lock()->next_number = *first;
   if (auto written = overlay->rows_.go_on(); !written)
     return fail(std::move(written.error()).during("writing the overlay's last changes"));
@@ -73,23 +73,35 @@ void Overlay::load(const Handover& handover) {
 }
 
 OverlayNode& Overlay::add_node(State& state, OverlayNode node) {
-  state.used[node.row.user] += kNodeBytes + node.size;
+  State::Used& used = state.used[node.row.user];
+  used.bytes += kNodeBytes + node.size;
+  ++used.files;
   metrics_.add(Metric::overlay_nodes);
   return state.tree.insert(std::move(node));
 }
 
 void Overlay::drop_node(State& state, const OverlayNode& node) {
-  state.used[node.row.user] -= kNodeBytes + node.size;
+  State::Used& used = state.used[node.row.user];
+  used.bytes -= kNodeBytes + node.size;
+  --used.files;
   metrics_.add(Metric::overlay_nodes, -1);
   state.tree.erase(node.row.number);
 }
 
-Result<void> Overlay::check_limit(const State& state, uid_t user, std::uint64_t more) const {
+Result<void> Overlay::check_limit(const State& state, uid_t user, std::uint64_t bytes,
+                                  std::uint64_t files) const {
+  if (user == 0 || user == limits_.own) return {};
   const auto found = state.used.find(user);
-  const std::uint64_t used = found == state.used.end() ? 0 : found->second;
-  if (more <= limit_ && used <= limit_ - more) return {};
-  return fail(Code::no_space, "user {} has {} bytes in the overlay; the limit is {}", user, used,
-              limit_);
+  const State::Used used = found == state.used.end() ? State::Used{} : found->second;
+  const auto fits = [](std::uint64_t has, std::uint64_t more, const auto& limit) {
+    return !limit || (more <= *limit && has <= *limit - more);
+  };
+  const bool size_fits = fits(used.bytes, bytes, limits_.bytes);
+  if (size_fits && fits(used.files, files, limits_.files)) return {};
+  return size_fits ? fail(Code::over_quota, "user {} has written {} files; user_files is {}", user,
+                          used.files, *limits_.files)
+                   : fail(Code::over_quota, "user {} has written {} bytes; user_size is {}", user,
+                          used.bytes, *limits_.bytes);
 }
 
 void Overlay::remove_orphans() {

@@ -26,11 +26,15 @@ inline constexpr std::uint64_t kNodeBytes = 4'096;
 
 class Overlay {
  public:
+  struct Limits {  // of each user, but for root and `own`; nothing: no limit
+    std::optional<std::uint64_t> bytes, files;
+    uid_t own = 0;
+  };
   // Reads the rows, with the changes that a process before this one had not written and the nodes that it
   // had open, and removes data files that no row names. `handover` outlives it.
   static Result<std::shared_ptr<Overlay>> open(Store& store, Disk& disk, const Clock& clock,
                                                Metrics& metrics, Handover& handover,
-                                               std::uint64_t bytes_per_user);
+                                               Limits limits);
 
   // Names. A directory is published, or an overlay node of the same user.
   std::optional<Entry> lookup(uid_t user, NodeId directory, std::string_view name);
@@ -102,7 +106,10 @@ class Overlay {
  private:
   struct State {
     OverlayTree tree;
-    std::unordered_map<uid_t, std::uint64_t> used;  // bytes, by user
+    struct Used {
+      std::uint64_t bytes = 0, files = 0;
+    };
+    std::unordered_map<uid_t, Used> used;  // by user
     std::uint64_t next_number = 0;
   };
   // What is to be done to the disk once the lock is gone, and to the index now.
@@ -112,7 +119,7 @@ class Overlay {
   };
 
   Overlay(Store& store, Disk& disk, const Clock& clock, Metrics& metrics, Handover& handover,
-          std::uint64_t limit, std::string directory);
+          Limits limits, std::string directory);
   void load(const Handover& handover);
   void remove_orphans();
   std::shared_ptr<DataFile> data_of(std::uint64_t number) const;
@@ -123,7 +130,8 @@ class Overlay {
   // Every node counts against its user's limit, its bytes too.
   OverlayNode& add_node(State& state, OverlayNode node);
   void drop_node(State& state, const OverlayNode& node);
-  Result<void> check_limit(const State& state, uid_t user, std::uint64_t more) const;
+  Result<void> check_limit(const State& state, uid_t user, std::uint64_t bytes,
+                           std::uint64_t files) const;
   Result<void> resize(State& state, OverlayNode& node, std::uint64_t size);
   void settle_size(NodeId node);
   Leftover take_out(State& state, OverlayNode& node);
@@ -132,7 +140,7 @@ class Overlay {
   Disk& disk_;
   const Clock& clock_;
   Metrics& metrics_;
-  const std::uint64_t limit_;
+  const Limits limits_;
   const std::string directory_;
   Store& store_;
   RowWriter rows_;

@@ -46,7 +46,7 @@ Result<Entry> Overlay::make_locked(State& state, const Caller& caller, const New
     const OverlayNode* parent = state.tree.find(what.directory.payload());
     if (parent == nullptr || !parent->named()) return fail(Code::not_found, "the directory was removed");
   }
-  if (auto room = check_limit(state, caller.uid, kNodeBytes); !room) return fail(room);
+  if (auto room = check_limit(state, caller.uid, kNodeBytes, 1); !room) return fail(room);
   OverlayNode& node = add_node(state, {.row = {.number = number,
                                                .user = caller.uid,
                                                .group = caller.gid,
@@ -186,7 +186,7 @@ void Overlay::end_import(const Caller& caller, NodeId node, bool taken) {
   if (found == nullptr) return;
   if (taken) {
     // Its bytes are the store's now: they count no more, and stay closed to old descriptors.
-    state->used[found->row.user] -= found->size;
+    state->used[found->row.user].bytes -= found->size;
     found->size = 0;
     const std::uint64_t number = found->row.number;
     take_out(*state, *found);

@@ -8,11 +8,9 @@
 #include <deque>
 #include <map>
 #include <thread>
-#include <variant>
 
-#include "burst.h"
-#include "file_plan.h"
 #include "hffs/guarded.h"
+#include "records.h"
 #include "shards.h"
 
 namespace hffs {
@@ -27,46 +25,6 @@ constexpr std::size_t kMostNeighbours = 2'000;
 constexpr std::chrono::seconds kFirstPause{1}, kLongestPause{30};
 // Its header may be looked for in vain so often.
 constexpr int kMostLooks = 200;
-
-// What happened, in the order in which it did.
-struct Opened {
-  std::shared_ptr<Blob> blob;
-};
-struct Read {
-  std::shared_ptr<Blob> blob;
-  ByteRange range;
-};
-struct Fetched {
-  std::uint64_t number = 0;
-  std::uint32_t incarnation = 0;
-  BlockRun run;
-  bool came = false;
-};
-using Event = std::variant<Opened, Read, Fetched>;
-
-// One snapshot of which somebody reads.
-struct Group {
-  Instant last_read{};
-  std::vector<std::uint64_t> files;  // blob numbers of those being filled
-  Burst burst;
-  bool whole = false;  // everything of it was asked for
-};
-
-struct File {
-  // Held while it is handled and while bytes of it are under way: what nobody has open may be evicted.
-  std::shared_ptr<Blob> blob;
-  std::weak_ptr<Blob> known;
-  std::uint32_t incarnation = 0;
-  std::vector<FileSource> sources;
-  FilePlan plan;
-  std::shared_ptr<Group> group;
-  std::uint64_t in_flight = 0;  // bytes
-  int looks = 0;
-  bool next_asked = false;
-  bool burst_follows = false;  // when its first bytes are here
-  Instant paused_until{};
-  std::chrono::seconds pause{0};  // the last one
-};
 
 class Worker final : public std::enable_shared_from_this<Worker> {
  public:
@@ -106,6 +64,7 @@ class Worker final : public std::enable_shared_from_this<Worker> {
   File* wake(std::uint64_t number);
   void rest();
   void look_for_parts(File& file);
+  void give_up(File& file, BlockRun run);
   void pump(File& file);
   void pump_group(Group& group);
   void follow(File& file);
@@ -161,6 +120,12 @@ void Worker::run() {
     rest();
   }
   files_.clear();
+}
+
+std::uint64_t missing_bytes(const Blob& blob, ByteRange range) {
+  std::uint64_t bytes = 0;
+  for (const BlockRun& run : blob.missing(range)) bytes += bytes_of(run, blob.identity().size).size;
+  return bytes;
 }
 
 std::string group_name(const FileSource& source) {
@@ -231,6 +196,7 @@ void Worker::handle(const Opened& event) {
   File* file = find(event.blob);
   if (file == nullptr) return;
   file->group->last_read = clock_.now();
+  file->group->reader = event.user;
   if (options_.policy == PrefetchPolicy::snapshot) return fill_snapshot(*file);
   const BlobInfo& info = event.blob->identity();
   if (info.size > Burst::kLargestFile || !file->group->burst.may_begin(info.number)) return;
@@ -254,6 +220,7 @@ void Worker::handle(const Read& event) {
   File* file = find(event.blob);
   if (file == nullptr) return;
   file->group->last_read = clock_.now();
+  file->group->reader = event.user;
   file->plan.note_read(event.range);
   if (options_.policy == PrefetchPolicy::file) file->plan.fill();
   if (options_.policy == PrefetchPolicy::snapshot) fill_snapshot(*file);
@@ -270,12 +237,8 @@ void Worker::handle(const Fetched& event) {
   file.in_flight -= std::min(file.in_flight, range.size);
   // On a full disk the bytes came, and were not kept.
   if (!event.came || (!file.blob->readable(range) && !file.blob->superseded())) {
-    file.plan.forget(event.run);
-    const Instant now = clock_.now();
-    if (now < file.paused_until) return;  // one trouble, many requests
-    file.pause = std::clamp(file.pause * 2, kFirstPause, kLongestPause);
-    file.paused_until = now + file.pause;
-    return;
+    if (!event.came && event.charge) event.charge->failed(missing_bytes(*file.blob, range));
+    return give_up(file, event.run);
   }
   file.pause = std::chrono::seconds{0};
   look_for_parts(file);
@@ -286,6 +249,15 @@ void Worker::handle(const Fetched& event) {
     std::erase(file.group->files, event.number);
     files_.erase(event.number);
   }
+}
+
+// For now.
+void Worker::give_up(File& file, BlockRun run) {
+  file.plan.forget(run);
+  const Instant now = clock_.now();
+  if (now < file.paused_until) return;  // one trouble, many requests
+  file.pause = std::clamp(file.pause * 2, kFirstPause, kLongestPause);
+  file.paused_until = now + file.pause;
 }
 
 void Worker::look_for_parts(File& file) {
@@ -316,14 +288,23 @@ void Worker::pump(File& file) {
     const auto run = file.plan.next(here, kBlocksAtOnce);
     if (!run) return follow(file);
     const ByteRange range = bytes_of(*run, info.size);
+    std::shared_ptr<Charge> charge;
+    if (options_.budget != nullptr) {
+      const std::uint64_t cost = missing_bytes(*file.blob, range);
+      const uid_t user = file.group->reader;
+      if (!options_.budget->take_bytes(user, cost)) return give_up(file, *run);
+      charge = std::make_shared<Charge>(*options_.budget, user, cost);
+    }
     file.in_flight += range.size;
     metrics_.add(Metric::blocks_ahead, run->count);
-    transfer_.fetch_ahead(file.blob, file.sources, range,
-                          [weak = weak_from_this(), number = info.number,
-                           incarnation = info.incarnation, run = *run](Result<void> result) {
-                            if (const auto self = weak.lock())
-                              self->post(Fetched{number, incarnation, run, result.has_value()});
-                          });
+    const std::uint64_t begun = transfer_.fetch_ahead(
+        file.blob, file.sources, range,
+        [weak = weak_from_this(), number = info.number, incarnation = info.incarnation, run = *run,
+         charge](Result<void> result) {
+          if (const auto self = weak.lock())
+            self->post(Fetched{number, incarnation, run, result.has_value(), charge});
+        });
+    if (charge) charge->begun(begun);
   }
 }
 
@@ -368,9 +349,11 @@ class Handle final : public Prefetcher {
  public:
   explicit Handle(std::shared_ptr<Worker> worker) : worker_(std::move(worker)) { worker_->start(); }
   ~Handle() override { worker_->stop(); }
-  void opened(const std::shared_ptr<Blob>& blob) override { worker_->post(Opened{blob}); }
-  void read(const std::shared_ptr<Blob>& blob, ByteRange range) override {
-    worker_->post(Read{blob, range});
+  void opened(const std::shared_ptr<Blob>& blob, uid_t user) override {
+    worker_->post(Opened{blob, user});
+  }
+  void read(const std::shared_ptr<Blob>& blob, ByteRange range, uid_t user) override {
+    worker_->post(Read{blob, range, user});
   }
 
  private:
@@ -379,8 +362,8 @@ class Handle final : public Prefetcher {
 
 class Nothing final : public Prefetcher {
  public:
-  void opened(const std::shared_ptr<Blob>&) override {}
-  void read(const std::shared_ptr<Blob>&, ByteRange) override {}
+  void opened(const std::shared_ptr<Blob>&, uid_t) override {}
+  void read(const std::shared_ptr<Blob>&, ByteRange, uid_t) override {}
 };
 
 }  // namespace

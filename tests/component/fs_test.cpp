@@ -140,19 +140,35 @@ TEST_F(OverlayTest, AUserHasAQuota) {
   open();
   const NodeId file = put(kAlice, locks(), "a.lock", std::string(60, 'x'));
   const NodeId other = put(kAlice, locks(), "b.lock", "");
-  EXPECT_EQ(code(write(kAlice, other, std::string(41, 'y'))), Code::no_space);
-  EXPECT_EQ(code(files_->set_attributes(user(kAlice), other, {.size = 41})), Code::no_space);
+  EXPECT_EQ(code(write(kAlice, other, std::string(41, 'y'))), Code::over_quota);
+  EXPECT_EQ(code(files_->set_attributes(user(kAlice), other, {.size = 41})), Code::over_quota);
   EXPECT_EQ(files_->get_attributes(user(kAlice), other)->attr.size, 0u);
   EXPECT_TRUE(write(kAlice, other, std::string(40, 'y')));
   EXPECT_TRUE(write(kAlice, file, "over what is there"));
   put(kBob, locks(), "b.lock", std::string(100, 'z'));
-  EXPECT_EQ(code(files_->make_directory(user(kAlice), locks(), "d", 0755)), Code::no_space);
-  EXPECT_EQ(code(files_->make_file(user(kAlice), locks(), "c.lock", 0644)), Code::no_space);
+  EXPECT_EQ(code(files_->make_directory(user(kAlice), locks(), "d", 0755)), Code::over_quota);
+  EXPECT_EQ(code(files_->make_file(user(kAlice), locks(), "c.lock", 0644)), Code::over_quota);
   EXPECT_TRUE(absent(kAlice, ".locks/c.lock"));
   reopen();
-  EXPECT_EQ(code(write(kAlice, other, "more", 40)), Code::no_space);
+  EXPECT_EQ(code(write(kAlice, other, "more", 40)), Code::over_quota);
   ASSERT_TRUE(files_->remove(user(kAlice), locks(), "a.lock", false));
   EXPECT_TRUE(write(kAlice, other, "more", 40));
+}
+
+TEST_F(OverlayTest, AUserHasSoManyFilesAndGetsThemBackByRemoving) {
+  close();
+  options_.overlay_files_per_user = 2;
+  options_.own = kBob;
+  open();
+  put(kAlice, locks(), "a.lock", "text");
+  ASSERT_TRUE(files_->make_directory(user(kAlice), locks(), "d", 0755));
+  EXPECT_EQ(code(files_->make_file(user(kAlice), locks(), "c.lock", 0644)), Code::over_quota);
+  reopen();
+  EXPECT_EQ(code(files_->make_file(user(kAlice), locks(), "c.lock", 0644)), Code::over_quota);
+  ASSERT_TRUE(files_->remove(user(kAlice), locks(), "d", true));
+  put(kAlice, locks(), "c.lock", "");
+  EXPECT_EQ(code(files_->make_file(user(kAlice), locks(), "e.lock", 0644)), Code::over_quota);
+  for (const char* name : {"a.lock", "b.lock", "c.lock"}) put(kBob, locks(), name, "");
 }
 
 TEST_F(OverlayTest, AFullDiskIsTheWritersErrorAndTheSizeStaysTrue) {

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "own_process.h"
+
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "control_server.h"
+#include "hffs/daemon.h"
+#include "sandbox.h"
+
+namespace hffs {
+
+std::string store_directory(const std::string& state_dir) {
+  return state_dir + "/hffs-v1";
+}
+
+Result<std::string> make_store_directory(const std::string& state_dir) {
+  const std::string path = store_directory(state_dir);
+  for (std::size_t slash = path.find('/', 1); slash != path.npos; slash = path.find('/', slash + 1))
+    if (auto made = system_disk().make_directory(path.substr(0, slash), 0755); !made)
+      return fail(std::move(made.error()).during("the state directory"));
+  // Others may pass through to the control socket, and see nothing else.
+  if (auto made = system_disk().make_directory(path, 0711); !made)
+    return fail(std::move(made.error()).during("the state directory"));
+  return path;
+}
+
+std::string control_socket(const std::string& state_dir) {
+  return fmt::format("{}/{}", store_directory(state_dir), kControlSocketName);
+}
+
+Result<std::string> confine(const Config& config) {
+  auto store = make_store_directory(config.state_dir);
+  if (!store) return fail(store);
+  Sandbox sandbox{.writable = {*store, "/dev/null"}};
+  if (!config.log_file.empty()) sandbox.writable.push_back(config.log_file);
+  return enter_sandbox(sandbox);
+}
+
+// The limit is for what is started with it: execve() makes that dumpable again until it comes here.
+void keep_tokens_inside() {
+  ::prctl(PR_SET_DUMPABLE, 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+}
+
+}  // namespace hffs

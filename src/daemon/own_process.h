@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where a daemon keeps its own, and what its process may do: beside what daemon.h says of it. Threads: any; pure.
+#pragma once
+
+#include <string>
+
+namespace hffs {
+
+// The store's directory below a state directory.
+std::string store_directory(const std::string& state_dir);
+
+}  // namespace hffs
