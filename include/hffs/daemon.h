@@ -78,6 +78,17 @@ Result<Config> load_config(const Flags& flags, const Environment& environment);
 // The part of it that is enough to find a daemon by its state directory.
 Result<std::string> load_state_dir(const Flags& flags, const Environment& environment);
 
+// What a mount with these flags would use, and why; secrets are left out. Fails as load_config() does.
+struct SettingsReport {
+  struct Setting {
+    std::string name, value;   // as JSON
+    std::string source, from;  // "flag", "env", "file" or "default"; which flag, variable or file
+  };
+  std::string file;  // empty: there is none
+  std::vector<Setting> settings;
+};
+Result<SettingsReport> report_config(const Flags& flags, const Environment& environment);
+
 // From here on this process can write to its state directory and its log alone, start no program, and has no capability but,
 // where root runs it, for reading. Before any other thread is there. What of that this kernel lacks: "" if nothing.
 Result<std::string> confine(const Config& config);

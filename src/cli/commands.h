@@ -14,6 +14,10 @@
 
 namespace hffs::cli {
 
+struct ConfigArguments {
+  bool json = false;
+  Flags flags;  // config_file: which one
+};
 struct UmountArguments {
   std::string mount_point;
   bool lazy = false;
@@ -87,6 +91,7 @@ struct VerifyArguments {
 };
 
 Result<void> mount(const Flags& flags);
+Result<void> check_config(const ConfigArguments& arguments);
 Result<void> umount(const UmountArguments& arguments);
 Result<void> status(const StatusArguments& arguments);
 Result<void> path(const PathArguments& arguments);

@@ -62,6 +62,12 @@ constexpr const char* kStatusHelp = R"(Examples:
   hffs status ~/hf                         the daemon that serves ~/hf
   hffs status --json | jq .store.bytes)";
 
+constexpr const char* kConfigHelp = R"(Flags and environment count as they would for `hffs mount`. Secrets are not printed.
+
+Examples:
+  hffs config check                        what `hffs mount` would use here
+  hffs config check new.toml && mv new.toml /etc/hffs/config.toml && kill -USR1 PID)";
+
 constexpr const char* kImportHelp = R"(What has the right hash joins the store, by reflink or copy; the source stays as it is. Where the
 Hub cannot be asked what a repository holds, the folder is believed, and marked so until the Hub
 has confirmed it. What was imported already is skipped: run it again to go on.
@@ -136,14 +142,12 @@ struct Words {
   cli::VerifyArguments verify;
   cli::VersionWords versions;
   cli::LoginArguments login;
-  bool allow_other = false, offline = false, offline_partial = false;
+  bool allow_other = false, offline = false, offline_partial = false, config_json = false;
 };
 
-void add_mount(CLI::App& app, Words& words) {
-  auto* mount = app.add_subcommand("mount", "Mount the Hub on a directory");
-  mount->footer(kMountHelp);
+// What a mount may be told, and what `hffs config check` may be asked about.
+void add_settings(CLI::App* mount, Words& words) {
   Flags& flags = words.mount;
-  mount->add_option("MNT", flags.mount_point, "An empty directory")->required();
   mount
       ->add_option("--state-dir", flags.state_dir,
                    "Where content and index are kept [/var/lib/hffs for root, ~/.cache/hffs else]")
@@ -152,17 +156,10 @@ void add_mount(CLI::App& app, Words& words) {
                    "The Hub, a mirror, or a folder of models (file:///PATH); may be repeated")
       ->type_name("URL")
       ->allow_extra_args(false);
-  mount->add_option("--config", flags.config_file, "A configuration file (TOML)")
-      ->type_name("FILE");
   mount->add_flag("--allow-other", words.allow_other, "Let other users in");
   mount->add_flag("--offline", words.offline, "Send no request; show what is known");
   mount->add_flag("--offline-partial", words.offline_partial,
                   "Offline, open files that are not wholly here, too");
-  mount->add_flag("--foreground,-f", flags.foreground, "Stay in the foreground");
-  // Of a keeper to its worker; an empty group is shown nowhere.
-  mount->add_option("--worker-of", flags.worker_of)->group("");
-  // Of mount.hffs: by what mount(8) finds the line of fstab again.
-  mount->add_option("--source", flags.source)->group("");
   mount->add_option("--log-level", flags.log_level, "debug, info, warn or error [info]")
       ->type_name("LEVEL");
   mount
@@ -194,6 +191,31 @@ void add_mount(CLI::App& app, Words& words) {
       ->add_option("--read-deadline", flags.read_deadline,
                    "How long a reader waits for missing bytes before it gets EIO [900]")
       ->type_name("SECONDS");
+}
+
+void add_mount(CLI::App& app, Words& words) {
+  auto* mount = app.add_subcommand("mount", "Mount the Hub on a directory");
+  mount->footer(kMountHelp);
+  Flags& flags = words.mount;
+  mount->add_option("MNT", flags.mount_point, "An empty directory")->required();
+  mount->add_option("--config", flags.config_file, "A configuration file (TOML)")
+      ->type_name("FILE");
+  mount->add_flag("--foreground,-f", flags.foreground, "Stay in the foreground");
+  // Of a keeper to its worker; an empty group is shown nowhere.
+  mount->add_option("--worker-of", flags.worker_of)->group("");
+  // Of mount.hffs: by what mount(8) finds the line of fstab again.
+  mount->add_option("--source", flags.source)->group("");
+  add_settings(mount, words);
+}
+
+void add_config(CLI::App& app, Words& words) {
+  auto* config = app.add_subcommand("config", "Look at the settings");
+  config->require_subcommand(1);
+  auto* check = config->add_subcommand("check", "Say what a mount would use, and from where; or what is wrong");
+  check->footer(kConfigHelp);
+  check->add_option("FILE", words.mount.config_file, "A configuration file [the one that a mount would read]");
+  check->add_flag("--json", words.config_json, "For programs");
+  add_settings(check, words);
 }
 
 void add_carrying(CLI::App& app, Words& words) {
@@ -297,6 +319,7 @@ Result<void> run_other(const std::string& command, Words& words) {
   if (words.offline) words.mount.offline = words.import.flags.offline = true;
   if (words.offline_partial) words.mount.offline_partial = true;
   if (command == "mount") return cli::mount(words.mount);
+  if (command == "config") return cli::check_config({.json = words.config_json, .flags = words.mount});
   if (command == "umount") return cli::umount(words.umount);
   if (command == "status") return cli::status(words.status);
   if (command == "path") return cli::path(words.path);
@@ -326,6 +349,7 @@ Result<int> parse_and_run(int argc, char** argv) {
   app.require_subcommand(1);
   Words words;
   add_mount(app, words);
+  add_config(app, words);
   add_others(app, words);
   add_storage(app, words);
   cli::add_version_commands(app, words.versions);

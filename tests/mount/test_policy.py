@@ -11,7 +11,7 @@ import subprocess
 import threading
 
 import pytest
-from lab import ALICE, BOB, MIB, errno_of, eventually, exists, in_child, is_gone, refuses
+from lab import ALICE, BOB, MIB, errno_of, eventually, exists, hffs, in_child, is_gone, refuses
 from world import fresh_bytes, quiet
 
 _serial = itertools.count()
@@ -515,3 +515,40 @@ def test_Y8_a_key_takes_effect_while_files_are_read(make, root, key):
     eventually(lambda: not effective(mount, world, repos), 5)
     reader.tell("stop")
     assert reader.result() > 0
+
+
+def test_Y9_the_settings_and_where_they_come_from(make):
+    folder = make.folder()
+    file, token = folder / "config.toml", folder / "token"
+    token.write_text("hf_fromthefile")
+    file.write_text(f'token_file = "{token}"\nmax_size = "1G"\nref_ttl = 5\nverify = "strict"\nallow = ["acme/*"]\n'
+                    'deny = ["datasets/acme/x"]\nuser_bytes = "off"\nuser_files = 7\nread_deadline = 3\n')
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "HF_ENDPOINT": "http://127.0.0.1:9/"}
+    done = hffs("config", "check", file, "--json", "--read-deadline", "4", "--allow-other", env=env)
+    assert done.code == 0, done
+    said = json.loads(done.out)
+    assert said["file"] == str(file)
+    found = {name: (each["value"], each["source"], each["from"]) for name, each in said["settings"].items()}
+    in_file = ("file", str(file))
+    for name, wanted in {"endpoints": (["http://127.0.0.1:9"], "env", "HF_ENDPOINT"), "token": (True, *in_file),
+                         "max_size": (1 << 30, *in_file), "ref_ttl": (5, *in_file), "verify": ("strict", *in_file),
+                         "read_deadline": (4, "flag", "--read-deadline"), "allow": (["acme/*"], *in_file),
+                         "allow_other": (True, "flag", "--allow-other"), "deny": (["datasets/acme/x"], *in_file),
+                         "user_bytes": ("off", *in_file), "user_files": (7, *in_file), "scrub": (30, "default", None),
+                         "total_bytes": ("off", "default", None), "user_requests": (10_000, "default", None),
+                         "user_size": (1 << 30, "default", None), "prefetch": ("adaptive", "default", None)}.items():
+        assert found[name] == wanted, name
+    assert "updatedb" in found["no_fetch"][0] and found["no_fetch"][1] == "default"
+    plain = hffs("config", "check", file, env=env | {"HF_TOKEN": "hf_fromoutside"})
+    assert plain.code == 0, plain
+    assert "ref_ttl = 5.0  # file " + str(file) in plain.out and "token = true  # env HF_TOKEN" in plain.out
+    assert "hf_from" not in plain.out + plain.err + done.out + done.err, "a secret is printed"
+    # Every key of the file is told; one that is wrong is named.
+    file.write_text("unheard_of = 1\n")
+    known = hffs("config", "check", file, env=env).err.split("the keys are: ")[1].split(";")[0].split(", ")
+    assert "allow" in known and set(known) - {"token_file"} <= set(found)
+    file.write_text('ref_ttl = 5\n\nuser_bytes = "much"\n')
+    wrong = hffs("config", "check", file, "--json", env=env)
+    assert wrong.code == 2 and f"{file}:3: user_bytes: must be a size" in wrong.err and not wrong.out, wrong
+    assert hffs("config", "check", folder / "missing.toml", env=env).code == 2
+    assert hffs("config", "check", env=env | {"HF_ENDPOINT": "ftp://x"}).code == 2
