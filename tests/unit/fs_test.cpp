@@ -5,12 +5,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <thread>
 
 #include "fuse_convert.h"
 #include "hffs/record.h"
 #include "hffs/recorder.h"
+#include "on_behalf.h"
 #include "overlay_rows.h"
 #include "overlay_tree.h"
 #include "parked.h"
@@ -324,6 +326,46 @@ TEST(FuseConvert, Changes) {
   EXPECT_EQ(to_change(wanted, FUSE_SET_ATTR_MTIME, now).modified,
             WallTime(std::chrono::seconds(3)));
   EXPECT_EQ(to_change(wanted, FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW, now).modified, now);
+}
+
+// The first answers are those to the question of somebody else, whom this asker has joined.
+TEST(OnBehalfTest, WhoJoinedTheQuestionOfOneWhoMayNotAsksItHimself) {
+  const auto as_it_is = [](Error error) { return error; };
+  for (const int refusals : {0, 1, 3, 4}) {
+    int asked = 0;
+    Result<int> got = 0;
+    fs::on_behalf<int>(
+        Caller{.uid = 7},
+        [&](Done<int> done) {
+          EXPECT_EQ(Asking::now()->caller.uid, 7u);
+          if (++asked <= refusals) return done(fail(Code::over_quota, "another's"));
+          done(42);
+        },
+        as_it_is, [&](Result<int> answer) { got = std::move(answer); });
+    EXPECT_EQ(got.has_value(), refusals < 4) << refusals;
+    EXPECT_EQ(asked, std::min(refusals, 3) + 1);
+    EXPECT_EQ(Asking::now(), nullptr);
+  }
+}
+
+TEST(OnBehalfTest, WhoIsRefusedHimselfHearsThatOnce) {
+  int asked = 0;
+  Code code{};
+  fs::on_behalf<int>(
+      Caller{.uid = 7},
+      [&](Done<int> done) {
+        ++asked;
+        Asking::now()->refuse({Code::denied, "you", {}});
+        done(fail(Code::over_quota, "you"));
+      },
+      [](Error error) {
+        EXPECT_EQ(error.code, Code::denied);
+        error.code = Code::not_found;
+        return error;
+      },
+      [&](Result<int> answer) { code = answer.error().code; });
+  EXPECT_EQ(code, Code::not_found);
+  EXPECT_EQ(asked, 1);
 }
 
 }  // namespace
