@@ -210,14 +210,17 @@ def test_Y3_a_crawler_makes_nothing_come(make, setting, name):
                       "cold.bin": fresh_bytes(3 * MIB)})
     unknown = world.add()
     unread = world.add()
+    small = world.add({f"{i}.txt": fresh_bytes(900) for i in range(3)})  # the others come with one that is opened
     mount = make.mount(world, config=setting)
     here, half, cold = (mount.file(repo, path) for path in ("here.bin", "half.bin", "cold.bin"))
     assert here.read_bytes() == repo.content["here.bin"]
     with open(half, "rb") as file:
         assert file.read(10) == repo.content["half.bin"][:10]
     assert (mount.repo(unread.id) / "refs/main").read_text() == unread.commit
+    os.stat(mount.file(small, "0.txt"))
     idle(mount)
     with quiet(world):
+        assert in_child(crawl, name, "", [mount.file(small, "0.txt")], []) == [errno.EACCES]
         got = in_child(crawl, name, "any-thread", [here, half, cold, mount.file(unknown, "config.json"),
                                                    mount.file(unread, "config.json")],
                        [mount.point, mount.file(repo, "cold.bin").parent, mount.file(unread, "config.json").parent])
