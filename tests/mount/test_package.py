@@ -3,6 +3,7 @@
 where this file is named."""
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -65,6 +66,14 @@ class Service:
         [self.pid] = self.manager.senders
         return self
 
+    def reload(self):
+        with open(f"/proc/{self.pid}/status", encoding="utf-8") as file:
+            inside = re.search(r"^NSpid:.*\s(\d+)$", file.read(), re.M)[1]
+        words = [word.replace("$$", "$") for word in shlex.split(self.words["ExecReload"])]
+        self.machine.does("env", f"MAINPID={inside}", *words)
+        assert self.manager.next()["RELOADING"] == "1"
+        assert self.manager.next()["READY"] == "1"
+
     def worker(self):
         return next(int(child) for child in open(f"/proc/{self.pid}/task/{self.pid}/children").read().split())
 
@@ -99,6 +108,11 @@ def test_D7_from_install_to_purge(make, machine, manager, packages):
     assert machine.does("sha256sum", path, user=STRANGER).split()[0] == digest
     assert machine.does("sh", "-c", ". /etc/profile.d/hffs.sh; echo $HF_HUB_CACHE", user=STRANGER) == "/mnt/hf\n"
     assert machine.path("/var/lib/hffs/hffs-v1").is_dir()
+
+    # Reloaded, by what a clean machine has.
+    before = service.worker()
+    service.reload()
+    assert service.worker() != before
 
     # Upgraded: who reads goes on, and the new program serves.
     reader = make.child(read_for_ever, str(machine.path(path)), digest, "random")
@@ -138,6 +152,7 @@ def test_D7_from_install_to_purge(make, machine, manager, packages):
 
 
 @pytest.mark.limit(400)
+@pytest.mark.parametrize("machine", ["bookworm"], indirect=True)
 def test_D7_a_purge_leaves_what_is_served(make, machine, packages):
     """By root, though not from the package's unit: its directory is not taken away from below."""
     machine.install(packages[0])
