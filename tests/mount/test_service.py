@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """D: hffs as a service of the machine. The service manager is a stand-in; mount(8), sh and the unit's checker are real."""
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -255,6 +257,21 @@ def test_D4_mounted_by_mount(make, machine):
         assert not machine.mounts()
 
 
+def test_D4_a_daemon_that_ends_is_waited_for(machine):
+    """Its mount and its socket are gone, and it still has the store: here it is the test that has it."""
+    options = f"offline,state_dir={machine.state}"
+    assert machine.mount("-t", "hffs", "hffs", machine.point, "-o", options).code == 0
+    assert machine.run("umount", machine.point).code == 0
+    eventually(lambda: not machine.daemons(), 20)
+    with open(machine.state / "hffs-v1/LOCK", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = later(lambda: machine.mount("-t", "hffs", "hffs", machine.point, "-o", options))
+        with pytest.raises(AssertionError, match="still waiting"):
+            waiting.join(2)
+    assert waiting.join(20)[0].code == 0
+    assert machine.mounts()
+
+
 def test_D4_a_state_directory_in_use_is_told_at_once(make, machine):
     options = f"offline,state_dir={machine.state}"
     assert machine.mount("-t", "hffs", "hffs", machine.point, "-o", options).code == 0
@@ -364,12 +381,16 @@ def test_D5_a_login_does_not_wait_for_the_mount(make, root):
     script = (SCRIPTS / "hffs.sh").read_text().replace("/mnt/hf", str(mount.point))
     for pid in (keeper, worker):
         os.kill(pid, signal.SIGSTOP)
+    # Nobody who waits for it could be ended before that.
+    again = threading.Timer(4, lambda: [os.kill(pid, signal.SIGCONT) for pid in (worker, keeper)])
+    again.start()
+    began = time.monotonic()
     try:
-        done = subprocess.run(["sh", "-c", f"{script}\necho $HF_HUB_CACHE"], capture_output=True, text=True, timeout=5,
+        done = subprocess.run(["sh", "-c", f"{script}\necho $HF_HUB_CACHE"], capture_output=True, text=True, timeout=60,
                               env={"PATH": os.environ["PATH"]}, cwd="/", check=True)
+        assert time.monotonic() - began < 3
     finally:
-        for pid in (worker, keeper):
-            os.kill(pid, signal.SIGCONT)
+        again.join()
     assert done.stdout.strip() == str(mount.point)
 
 
