@@ -113,7 +113,7 @@ Flow MetadataCall::on_body(std::span<const std::byte> bytes) {
 void MetadataCall::on_end(const Ending& ending) {
   exchange_ = nullptr;
   if (ending.refused) {
-    session_.note_refused(session_.endpoints[answer_.endpoint].base, journey_->here(), ending.why);
+    session_.note_refused(journey_->here(), ending.why);
     refused_ = true;
     return attempt_failed(
         {Code::unreachable, fmt::format("{}: {}", journey_->here().shown(), ending.why), {}});

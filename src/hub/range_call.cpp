@@ -176,7 +176,7 @@ void RangeCall::on_end(const Ending& ending) {
     // A store that moved away: the next attempt asks for the address anew.
     if (store_ && (from_memory_ || ending.refused)) session_.signed_urls.forget(key_, *store_);
     if (ending.refused) {
-      session_.note_refused(session_.endpoints[endpoint_].base, journey_->here(), ending.why);
+      session_.note_refused(journey_->here(), ending.why);
       return refuse({Code::refused, ending.why, {}});
     }
     return refuse({ending.silent ? Code::timed_out : Code::unreachable, ending.why, {}});

@@ -146,11 +146,10 @@ Zone Session::sender_of(const Journey& journey) const {
   return named ? Zone::loopback : journey.sender();
 }
 
-void Session::note_refused(const Url& endpoint, const Url& url, const std::string& why) {
+void Session::note_refused(const Url& url, const std::string& why) {
   constexpr std::size_t kMostWarned = 100;  // a hostile Hub has many names
   if (refused_.size() >= kMostWarned || !refused_.insert(url.origin()).second) return;
-  log(Level::warn, "hub", "{} sent us to {}, which was not asked: {}", endpoint.origin(),
-      url.origin(), why);
+  log(Level::warn, "hub", "{} was not asked, where a redirect led: {}", url.origin(), why);
 }
 
 Result<std::vector<Endpoint>> parse_endpoints(const std::vector<std::string>& urls) {

@@ -67,7 +67,7 @@ class Session {
   // From where a journey was sent to where it is: what bounds the next connection.
   Zone sender_of(const Journey& journey) const;
   // A redirect that was not followed, for whoever may list its host; each once.
-  void note_refused(const Url& endpoint, const Url& url, const std::string& why);
+  void note_refused(const Url& url, const std::string& why);
 
  private:
   void publish();

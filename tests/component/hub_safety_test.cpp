@@ -26,15 +26,17 @@ TEST_F(HubTest, HeadersThatComeOneByOneEnd) {
 }
 
 TEST_F(HubTest, BytesThatComeSlowlyButComeAreTaken) {
-  open([](OriginOptions& options) { options.stall_timeout = milliseconds(1'000); });
+  open([](OriginOptions& options) { options.stall_timeout = milliseconds(2'000); });
   server.script([](const HttpRequest&) {
-    HttpReply answer = reply(206, {{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 0-9/10"}}, "0\n1\n2\n3\n4\n");
-    answer.between_lines = milliseconds(200);
+    std::string lines;
+    for (int i = 0; i < 30; ++i) lines += "x\n";
+    HttpReply answer = reply(206, {{"X-Repo-Commit", kCommit}, {"Content-Range", "bytes 0-59/60"}}, lines);
+    answer.between_lines = milliseconds(100);
     return answer;
   });
   const auto sink = std::make_shared<Heard>();
-  fetch(sink, {0, 10}, 10);
-  EXPECT_EQ(sink->end(), std::nullopt) << "nine lines take longer than any one may";
+  fetch(sink, {0, 60}, 60);
+  EXPECT_EQ(sink->end(), std::nullopt) << "all lines take longer than any one may";
 }
 
 TEST_F(HubTest, NoLocationBecomesALineOfARequest) {

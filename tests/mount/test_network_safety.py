@@ -89,7 +89,7 @@ INWARD = ["127.0.0.1", "127.9.9.9", METADATA, PRIVATE, "[::1]", f"[{UNIQUE}]", "
 def test_T1_bytes_of_a_public_hub_never_come_from_within(place):
     victim = place.server(lambda heard: reply(200, b"secret"), "::")
     world = place.world(PUBLIC)
-    mount = place.mount(world)
+    mount = place.mount(world, "--read-deadline", "12")
     for target in INWARD:
         repo = world.add({"model.bin": fresh_bytes(9000)})
         path = mount.file(repo, "model.bin")
@@ -227,7 +227,7 @@ def test_T2_who_was_outside_is_not_led_back_in(place):
     victim = place.server(lambda heard: reply(200, b"secret"), PRIVATE)
     away = place.server(lambda heard: reply(302, Location=f"http://{PRIVATE}:{victim.port}/x"), OTHER_PUBLIC)
     world = place.world(OTHER_PRIVATE)
-    mount = place.mount(world)
+    mount = place.mount(world, "--read-deadline", "12")
     repo = world.add({"model.bin": fresh_bytes(9000)})
     os.stat(mount.file(repo, "model.bin"))
     world.hub.settings.bytes_link = away.origin
