@@ -54,7 +54,7 @@ struct Config {
   Policy::Rules policy;  // allow, deny, no_fetch
   BudgetLimits budget;   // user_bytes, total_bytes, user_requests
   // What a user may write into the mount; nothing: no limit.
-  std::optional<std::uint64_t> user_size = std::uint64_t{1} << 30, user_files = 10'000;
+  std::optional<std::uint64_t> user_size = std::uint64_t{256} << 30, user_files = 100'000;
   bool old_kernel = false;  // fuse_features = "5.15": no passthrough, as on such a kernel
 };
 

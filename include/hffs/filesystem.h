@@ -41,8 +41,8 @@ struct FileSystemOptions {
   // less at each read (measured: docs/BENCHMARKS.md).
   std::uint64_t backing_from = std::uint64_t{1} << 20;
   // What a user may write, but for root and the user who runs the daemon; nothing: no limit.
-  std::optional<std::uint64_t> overlay_bytes_per_user = std::uint64_t{1} << 30;
-  std::optional<std::uint64_t> overlay_files_per_user = 10'000;
+  std::optional<std::uint64_t> overlay_bytes_per_user = std::uint64_t{256} << 30;
+  std::optional<std::uint64_t> overlay_files_per_user = 100'000;
   uid_t own = 0;                 // who runs the daemon
   Recorder* recorder = nullptr;  // hears of what is looked up and opened
   Budget* budget = nullptr;      // what is fetched for a reader is taken from it; none: nothing is

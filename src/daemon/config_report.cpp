@@ -112,6 +112,9 @@ Result<SettingsReport> report_config(const Flags& flags, const Environment& envi
              {.variable = place_of_bundle(settings), .in_file = file.ca_bundle.has_value()});
   report.add("allow_other", config->allow_other,
              {.flag = given(flags.allow_other, "--allow-other"), .in_file = file.allow_other.has_value()});
+  report.add("user_tokens", config->user_tokens ? "files" : "login", {.in_file = file.user_tokens.has_value()});
+  report.add("access_ttl", seconds_of(config->access_ttl), {.in_file = file.access_ttl.has_value()});
+  report.add("internal_hosts", config->internal_hosts, {.in_file = file.internal_hosts.has_value()});
   report.add("offline", config->offline,
              {given(flags.offline, "--offline"), report.variable("HF_HUB_OFFLINE"), file.offline.has_value()});
   report.add("offline_partial", config->offline_partial,

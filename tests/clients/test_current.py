@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Today's transformers, tokenizers, safetensors and datasets; code that lives in a repository."""
+import os
+import signal
 import subprocess
+import threading
+from contextlib import contextmanager, suppress
 
 import mounted
 import pytest
@@ -51,6 +55,37 @@ def test_transformers(world, client, mount, folder, by, mode):
         # optional files.
         request["steps"] = ["config", "one tensor", "tensors"] + (["tokenizer"] if by == "variable" else [])
     run_both(current, "current.py", made, plain, mode, request, by=by).check()
+
+
+@contextmanager
+def workers_killed(mount):
+    """While the block runs, one worker after another: the list of those that ended."""
+    ended, over = [], threading.Event()
+
+    def go_on():
+        while not over.wait(0.2):
+            with suppress(AssertionError, ProcessLookupError):  # between two of them nobody answers
+                pid = mount.status()["worker"]["pid"]
+                os.kill(pid, signal.SIGKILL)
+                ended.append(pid)
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield ended
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_transformers_while_workers_are_killed(world, client, mount, folder):
+    """Every fifth of a second, from the first import to the last tensor: no word of it, and no other result."""
+    current = client("transformers-5")
+    plain = fill(current, "current.py", folder / "plain-current-cache_dir", by="cache_dir")
+    made = mount()
+    with workers_killed(made) as ended:
+        pair = run_both(current, "current.py", made, plain, by="cache_dir")
+    pair.check()
+    assert len(ended) >= 5 and made.status()["worker"]["restarts"] >= len(set(ended))
 
 
 @pytest.mark.parametrize("mode", ["online", "offline", "down"])

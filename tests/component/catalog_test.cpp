@@ -133,6 +133,8 @@ class Doorkeeper final : public AccessControl {
     if (caller.uid != kAllowed) return done(fail(Code::not_found, "not for you"));
     done(Pass{for_everybody_});
   }
+  bool sees(const Caller& caller, const RepoId&) override { return caller.uid == kAllowed; }
+  bool is_open(const RepoId&) override { return for_everybody_.count() > 0; }
 
  private:
   std::chrono::milliseconds for_everybody_;
@@ -143,16 +145,26 @@ TEST_F(CatalogTest, TheKernelAsksAtTheGateUnlessEverybodyMayPass) {
     close();
     access_ = std::make_unique<Doorkeeper>(passes);
     open();
-    const auto ask = [&](uid_t user) {
+    const auto ask = [&](uid_t user, NodeId parent = kRootNode,
+                         std::string_view name = "models--acme--tiny") {
       return wait_for<Entry>([&](Done<Entry> done) {
-        catalog_->lookup(Caller{.uid = user}, kRootNode, "models--acme--tiny", std::move(done));
+        catalog_->lookup(Caller{.uid = user}, parent, name, std::move(done));
       });
     };
     const auto repo = ask(Doorkeeper::kAllowed);
     ASSERT_TRUE(repo);
     EXPECT_EQ(repo->entry_ttl, passes);
     EXPECT_TRUE(absent(ask(2)));
-    EXPECT_GT(lookup(repo->node, "snapshots")->entry_ttl, std::chrono::minutes(1));
+    EXPECT_GT(ask(Doorkeeper::kAllowed, repo->node, "snapshots")->entry_ttl, std::chrono::minutes(1));
+    EXPECT_TRUE(absent(ask(2, repo->node, "snapshots"))) << "through a directory that is open";
+    const auto admit = [&](uid_t user) {
+      return wait_for<void>([&](Done<void> done) {
+        catalog_->admit(Caller{.uid = user}, repo->node, std::move(done));
+      });
+    };
+    EXPECT_TRUE(admit(Doorkeeper::kAllowed));
+    EXPECT_EQ(admit(2).error().code, Code::not_found);
+    EXPECT_FALSE(catalog_->sees(Caller{.uid = 2}, repo->node));
   }
 }
 

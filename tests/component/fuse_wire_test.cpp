@@ -27,6 +27,7 @@ class FakeKeeper final : public Keeper {
   Result<std::unique_ptr<Handover>> handover() override { return fail(Code::refused, "no"); }
   Result<void> take_turn() override { return fail(Code::refused, "no"); }
   Result<UniqueFd> mount() override { return fail(Code::refused, "no"); }
+  Result<UniqueFd> read_token(uid_t, pid_t) override { return fail(Code::unsupported, "no"); }
   Result<void> unmount() override { return {}; }
   void abort() override {}
   void tell_ready() override {}
@@ -62,6 +63,12 @@ class FakeFiles final : public FileSystem {
     if (name == "denied") return done(fail(Code::denied, "no"));
     done(Entry{.node = {42}, .attr = {.inode = 42, .size = 7}, .attr_ttl = std::chrono::seconds(2)});
   }
+  bool sees(const Caller&, NodeId) override { return !asks; }
+  void admit(const Caller& caller, NodeId, std::stop_token, Done<void> done) override {
+    if (caller.uid == 4'711) return done(fail(Code::not_found, "not for you"));
+    done({});
+  }
+  bool asks = false;  // whether who opens something must be asked about
   Result<Entry> get_attributes(const Caller&, NodeId) override { return fail(Code::stale, "old"); }
   Result<Entry> set_attributes(const Caller&, NodeId, const SetAttr&) override {
     return fail(Code::refused, "no");

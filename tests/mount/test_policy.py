@@ -539,7 +539,7 @@ def test_Y9_the_settings_and_where_they_come_from(make):
                          "allow_other": (True, "flag", "--allow-other"), "deny": (["datasets/acme/x"], *in_file),
                          "user_bytes": ("off", *in_file), "user_files": (7, *in_file), "scrub": (30, "default", None),
                          "total_bytes": ("off", "default", None), "user_requests": (10_000, "default", None),
-                         "user_size": (1 << 30, "default", None), "prefetch": ("adaptive", "default", None)}.items():
+                         "user_size": (256 << 30, "default", None), "prefetch": ("adaptive", "default", None)}.items():
         assert found[name] == wanted, name
     assert "updatedb" in found["no_fetch"][0] and found["no_fetch"][1] == "default"
     plain = hffs("config", "check", file, env=env | {"HF_TOKEN": "hf_fromoutside"})

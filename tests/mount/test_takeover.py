@@ -10,9 +10,11 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
+import lab
 import pytest
-from lab import MIB, drop_caches, eventually, is_gone, is_mounted
+from lab import MIB, drop_caches, errno_of, eventually, is_gone, is_mounted
 from test_passthrough import OLD, verified
 from world import fresh_bytes
 
@@ -293,6 +295,124 @@ def test_K10_another_program_takes_over(make, root):
     print(f"5 replacements; the longest that a reader waited for 128 KiB: {slowest:.3f} s")
     assert slowest < 2
     assert "another one goes on" not in mount.log()
+
+
+def hold_many(paths, digests):
+    """Sixty-four open files and mappings, each read again and again at any place: how much, and the longest wait."""
+    contents, handles, order, slowest, count = {}, [], random.Random(64), 0.0, 0
+    stopped = threading.Event()
+    for path, digest in zip(paths, digests):
+        with open(path, "rb") as file:
+            contents[path] = file.read()
+        if hashlib.sha256(contents[path]).hexdigest() != digest:
+            raise RuntimeError("wrong bytes at first")
+    for number in range(64):
+        path = paths[number % len(paths)]
+        fd = os.open(path, os.O_RDONLY)
+        handles.append((path, fd, mmap.mmap(fd, 0, prot=mmap.PROT_READ) if number % 4 == 3 else None))
+    say("reads")
+    threading.Thread(target=lambda: (hear(), stopped.set()), daemon=True).start()
+    while not stopped.is_set():
+        path, fd, memory = order.choice(handles)
+        at, size = order.randrange(len(contents[path])), 1 + order.randrange(200_000)
+        if order.randrange(4) == 0:
+            os.posix_fadvise(fd, at, size, os.POSIX_FADV_DONTNEED)
+        began = time.monotonic()
+        found = memory[at:at + size] if memory else os.pread(fd, size, at)
+        slowest = max(slowest, time.monotonic() - began)
+        if found != contents[path][at:at + len(found)] or not found:
+            raise RuntimeError(f"wrong bytes of {path} at {at}")
+        count += 1
+    return [count, slowest]
+
+
+def many(make, mount, world):
+    """A child that holds 64 handles of six files: of the kernel's own reading, of pages, small, and filling."""
+    files = {f"{i}.bin": fresh_bytes(size) for i, size in enumerate((5 * MIB, 2 * MIB + 77, MIB, 300_000, 4_096, 17))}
+    repo = verified(world, mount, files)
+    paths = [str(mount.file(repo, path)) for path in files]
+    child = make.child(hold_many, paths, [digest_of(repo.content[path]) for path in files])
+    assert child.heard() == "reads"
+    return child
+
+
+def other_build(source, target, version):
+    """The program with another version's name: another file, and another image."""
+    old = b"0.1.0"
+    assert len(version) == len(old)
+    target.write_bytes(source.read_bytes().replace(old, version))
+    target.chmod(0o755)
+    return target
+
+
+@pytest.mark.limit(300)
+@pytest.mark.parametrize("features", [OLD, ""], ids=["old kernel", "new kernel"])
+def test_K5_K10_twenty_upgrades_under_64_handles(make, root, monkeypatch, features):
+    folder = make.folder()
+    builds = [other_build(Path(lab.HFFS), folder / f"of-{version.decode()}", version) for version in (b"0.1.0", b"0.1.7")]
+    program = folder / "hffs"
+    shutil.copy(builds[0], program)
+    monkeypatch.setattr(lab, "HFFS", str(program))
+    world = make.world()
+    mount = make.mount(world, config=features)
+    child = many(make, mount, world)
+    for number in range(20):
+        shutil.copy(builds[(number + 1) % 2], folder / "next")
+        os.replace(folder / "next", program)
+        before = mount.worker
+        os.kill(mount.pid, signal.SIGUSR1)
+        eventually(lambda: is_gone(before), 10)
+        eventually(lambda: mount.hffs("status", "--state-dir", str(mount.state), "--json").code == 0, 10)
+        assert mount.status()["version"] == ("0.1.7" if number % 2 == 0 else "0.1.0")
+    child.tell("stop")
+    count, slowest = child.result(60)
+    print(f"20 upgrades under 64 handles, {count} reads; the longest took {slowest:.3f} s")
+    assert count > 100 and slowest < 2
+    assert "another one goes on" not in mount.log()
+
+
+def memory_group(name):
+    """A memory cgroup of the test's own, and what limits it; of whichever version is mounted here."""
+    for parent, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(parent) / name
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / limit).exists():
+            return group, group / limit
+        group.rmdir()
+    return None, None
+
+
+@pytest.mark.limit(300)
+def test_K1_workers_that_have_no_memory(make, root):
+    """Killed by the kernel for want of memory, in the middle of fetching."""
+    group, limit = memory_group(f"hffs-test-{os.getpid()}")
+    if group is None:
+        pytest.skip("no memory cgroup can be made here")
+    try:
+        limit.write_text(str(2 * MIB))
+        world = make.world()
+        mount = make.mount(world)
+        child = many(make, mount, world)
+        for _ in range(5):
+            before = mount.worker
+            (group / "cgroup.procs").write_text(str(before))
+            cold = world.add({"cold.bin": fresh_bytes(20 * MIB)})
+            reader = make.child(read_for_ever, str(mount.file(cold, "cold.bin")), digest_of(cold.content["cold.bin"]),
+                                "sequential")
+            eventually(lambda: is_gone(before), 30, "the end of a worker without memory")
+            assert reader.heard() == "reads"
+            reader.tell("stop")
+            assert reader.result(60)[0] > 0
+        child.tell("stop")
+        count, slowest = child.result(60)
+        print(f"5 workers that had no memory, under 64 handles, {count} reads; the longest took {slowest:.3f} s")
+        assert count > 100 and slowest < 2
+        assert mount.log().count("ended (signal 9") == 5
+    finally:
+        eventually(lambda: errno_of(group.rmdir) == 0, 10, "the end of the memory cgroup")
 
 
 def test_K11_one_that_wants_another_session_is_refused(make, root):

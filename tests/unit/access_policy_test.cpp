@@ -88,6 +88,8 @@ TEST(PolicyTest, WhatIsNotPermittedIsNotAskedFor) {
       ++asked;
       done(Pass{.for_everybody = std::chrono::seconds(7)});
     }
+    bool sees(const Caller&, const RepoId&) override { return true; }
+    bool is_open(const RepoId&) override { return true; }
     int& asked;
   };
   int asked = 0;
@@ -103,6 +105,14 @@ TEST(PolicyTest, WhatIsNotPermittedIsNotAskedFor) {
     EXPECT_EQ(pass->for_everybody, std::chrono::seconds(7));
   });
   EXPECT_EQ(asked, 1);
+  EXPECT_FALSE(access->sees({}, repo("evil/one")));
+  EXPECT_FALSE(access->is_open(repo("evil/one")));
+  EXPECT_TRUE(access->sees({}, repo("acme/one")));
+  // As the Hub calls it, it is another's.
+  access->recall(repo("acme/one"), repo("evil/one"), {});
+  EXPECT_FALSE(access->sees({}, repo("acme/one")));
+  access->note(repo("acme/one"), repo("acme/one"), Visibility::open);
+  EXPECT_TRUE(access->sees({}, repo("acme/one")));
 }
 
 class ManualClock final : public Clock {
