@@ -65,8 +65,12 @@ class AccessControl {
   // What decide() would say without a question; false where it had to ask.
   virtual bool sees(const Caller& caller, const RepoId& repo) = 0;
   virtual bool is_open(const RepoId& repo) = 0;
+  // Whether its name is no news to the caller: he sees it, or did when he was last asked about.
+  virtual bool lists(const Caller& caller, const RepoId& repo) { return sees(caller, repo); }
+  // Whether decide() may well say more than sees(), of a repository that the caller has not named.
+  virtual bool worth_asking(const Caller& /*caller*/, const RepoId& /*repo*/) { return false; }
 
-  // How it asks what everybody may know of a repository (the answer is told by note() before), and
+  // How it asks what everybody may know of a repository (what that tells is told by note() before), and
   // keeps what it has learned of one. Once, before anything is asked.
   using Look = std::function<void(const RepoId& repo, Done<RepoInfo> done)>;
   using Keep = std::function<void(const RepoId& repo, const Standing& standing)>;
@@ -96,6 +100,8 @@ class Grants final : public Credentials {
   Secret choose(const RepoId& repo) override;
   bool note_refused(const RepoId& repo, const Secret& token) override;
 
+  // The one that a user was let in with; an error where there is none.
+  Result<Secret> token_of(const RepoId& repo, uid_t user) const;
   // `repo` as it was asked for. The latest one goes first.
   void add(const RepoId& repo, uid_t user, const Secret& token);
   void alias(const RepoId& repo, const RepoId& canonical);

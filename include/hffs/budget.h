@@ -10,9 +10,8 @@
 
 #include <sys/types.h>
 
-#include <algorithm>
-#include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,46 +26,9 @@
 #include "hffs/guarded.h"
 #include "hffs/hub.h"
 #include "hffs/policy.h"
+#include "hffs/tally.h"
 
 namespace hffs {
-
-// Counts in equal parts of a span of time; a part falls out as a whole.
-template <std::size_t kParts>
-class Tally {
- public:
-  explicit Tally(std::chrono::seconds part) : part_(part) {}
-  void add(Instant now, std::uint64_t amount) {
-    turn(now);
-    counts_[at_ % kParts] += amount;
-  }
-  // From the newest on.
-  void take_back(Instant now, std::uint64_t amount) {
-    turn(now);
-    for (std::size_t back = 0; back < kParts && amount > 0; ++back) {
-      std::uint64_t& count = counts_[(at_ + kParts - back) % kParts];
-      const std::uint64_t less = std::min(count, amount);
-      count -= less;
-      amount -= less;
-    }
-  }
-  std::uint64_t sum(Instant now) {
-    turn(now);
-    std::uint64_t sum = 0;
-    for (const std::uint64_t count : counts_) sum += count;
-    return sum;
-  }
-
- private:
-  void turn(Instant now) {
-    const auto to = static_cast<std::uint64_t>(now.time_since_epoch() / part_);
-    if (to >= at_ + kParts) counts_ = {};
-    for (; at_ < to && to < at_ + kParts; counts_[at_ % kParts] = 0) ++at_;
-    at_ = std::max(at_, to);
-  }
-  const std::chrono::seconds part_;
-  std::uint64_t at_ = 0;  // the number of the part that it is now
-  std::array<std::uint64_t, kParts> counts_{};
-};
 
 struct BudgetLimits {  // nothing: no limit
   // More than a day of training wants of what is not here, less than a grep over the Hub.
@@ -78,8 +40,14 @@ struct BudgetLimits {  // nothing: no limit
 
 class Budget {
  public:
-  Budget(BudgetLimits limits, uid_t own, std::shared_ptr<const Policy> policy, const Clock& clock)
-      : limits_(limits), own_(own), policy_(std::move(policy)), clock_(clock) {}
+  // `owner_of`: who answers for a uid (wallet.h); empty: each for itself.
+  Budget(BudgetLimits limits, uid_t own, std::shared_ptr<const Policy> policy, const Clock& clock,
+         std::function<uid_t(uid_t)> owner_of = {})
+      : limits_(limits),
+        own_(own),
+        policy_(std::move(policy)),
+        clock_(clock),
+        owner_of_(std::move(owner_of)) {}
 
   // Why the caller's process must not make us fetch: denied. Logged, once an hour for each name.
   Result<void> may_fetch(const Caller& caller);
@@ -118,6 +86,7 @@ class Budget {
     std::map<std::string, Instant> held_back;  // when that was logged
     std::unordered_map<pid_t, Instant> passed;  // threads that were looked at a moment ago
   };
+  uid_t payer(uid_t user) const { return owner_of_ ? owner_of_(user) : user; }
   bool is_free(uid_t user) const { return user == 0 || user == own_; }
   User& user_of(Counts& counts, uid_t user, Instant now);
   std::string_view over(Counts& counts, User& user, Instant now) const;
@@ -128,6 +97,7 @@ class Budget {
   const uid_t own_;
   const std::shared_ptr<const Policy> policy_;
   const Clock& clock_;
+  const std::function<uid_t(uid_t)> owner_of_;
   mutable Guarded<Counts> counts_;
 };
 

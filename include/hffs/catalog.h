@@ -150,10 +150,9 @@ class Catalog : public Trees {
                     Done<std::vector<DirItem>> done) = 0;
   // The text of a fixed file or of a ref (its commit, no newline). Starts a refresh of a stale ref.
   virtual Result<std::string> read_text(NodeId node) = 0;
-  // Whether the caller may see one of the repositories that the node is of (a blob may be of many), asked anew as far
-  // as the gate wants to: for whoever opens it, by whatever way he came. not_found, denied: as access.h.
+  // Whether the caller may see a repository that the node is of (a blob may be of many), by whatever way he came:
+  // errors as in access.h. sees(): the same without a question; false where one is needed.
   virtual void admit(const Caller& caller, NodeId node, Done<void> done) = 0;
-  // The same without a question: false where one is needed.
   virtual bool sees(const Caller& caller, NodeId node) = 0;
   // A client wrote a ref: ask the Hub for its value now. `name` below a directory of refs; or empty,
   // and `directory` is the ref itself.
@@ -177,7 +176,9 @@ class Catalog : public Trees {
     std::uint64_t repos = 0, commits = 0, files = 0;
     std::uint64_t self_attested = 0;  // commits (trees.h)
   };
-  virtual Usage usage() const = 0;
+  // Of those repositories that count.
+  virtual Usage usage(const std::function<bool(const RepoId&)>& counts) const = 0;
+  Usage usage() const { return usage([](const RepoId&) { return true; }); }
 };
 
 }  // namespace hffs

@@ -11,6 +11,7 @@
 #include <sys/statvfs.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -44,6 +45,7 @@ struct FileSystemOptions {
   std::optional<std::uint64_t> overlay_bytes_per_user = std::uint64_t{256} << 30;
   std::optional<std::uint64_t> overlay_files_per_user = 100'000;
   uid_t own = 0;                 // who runs the daemon
+  std::function<uid_t(uid_t)> owner_of{};  // whose a uid's files count as; empty: its own
   Recorder* recorder = nullptr;  // hears of what is looked up and opened
   Budget* budget = nullptr;      // what is fetched for a reader is taken from it; none: nothing is
 };

@@ -41,8 +41,8 @@ struct RepoInfo {
   RepoId id;        // canonical: differs from the id asked for after a rename
   std::optional<CommitId> commit;  // what the revision resolves to; nothing: no such revision
   WallTime last_modified{};
-  bool is_private = false;
-  bool is_gated = false;
+  bool tells_access = false;  // the two below were said
+  bool is_private = false, is_gated = false;
   // A folder's word, not the Hub's (trees.h: self-attested); and who vouches for it: kFolderItself, since
   // an origin can be asked again, where an import has its user.
   std::optional<uid_t> attested_by;

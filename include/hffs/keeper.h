@@ -58,8 +58,8 @@ class Keeper {
   virtual void close_backing(std::int32_t id) = 0;
 
   // A process with this user's rights and a few seconds to live looks for the user's token of the Hub, where the
-  // Hub's clients would if they ran in `process` (0: none is known), and writes it to what is returned; nothing if
-  // there is none. unsupported: the keeper is not root.
+  // Hub's clients would if they ran in `process` (0: none is known), and writes '+' and the token to what is returned;
+  // only the '+' if there is none, and nothing if it could not look. unsupported: the keeper is not root.
   virtual Result<UniqueFd> read_token(uid_t user, pid_t process) = 0;
 
   // Detaches the mount. Fine if it is gone already.

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -81,7 +82,9 @@ class Versions {
   // commits whose refs were read count, each of them; else those of the commit, of the
   // repositories that were walked through, that explains most, a newer one before an older. Of the
   // places of a content in one commit the first is told.
-  std::vector<ReadCommit> explain(const Walk& walk) const;
+  // … of repositories that who asks may see.
+  std::vector<ReadCommit> explain(const Walk& walk,
+                                  const std::function<bool(const RepoId&)>& sees) const;
 
  private:
   Store& store_;

@@ -28,7 +28,8 @@ struct WalletOptions {
   uid_t own = 0;  // the daemon's user
   Secret token;   // … and its token
   std::string directory;  // of the tokens that users gave; it is made when the first one does
-  // Starts such a process: what it writes is the token (Keeper::read_token). Empty: no files are looked at.
+  // Starts such a process: it writes '+' and the token, or only that if there is none (Keeper::read_token); it ends
+  // without a word if it could not look. Empty: no files are looked at.
   std::function<Result<UniqueFd>(uid_t user, pid_t process)> reader;
   std::string subuid = "/etc/subuid";
   std::chrono::milliseconds found_ttl{60'000}, missing_ttl{2'000}, patience{3'000};
@@ -41,7 +42,8 @@ class Wallet {
 
   // Who answers for a uid: the owner of its range in /etc/subuid (a container's users), or itself.
   virtual uid_t owner_of(uid_t user) const = 0;
-  // Empty: the user has none. `caller.uid` is an owner. Once, now or later, on the wallet's thread.
+  // Empty: the user has none. An error: that could not be told. `caller.uid` is an owner. Once, now or later, on
+  // the wallet's thread.
   virtual void find(const Caller& caller, Done<Secret> done) = 0;
   // The one that was found has opened nothing: soon it is looked for again, for another program may have another.
   virtual void doubt(uid_t user) = 0;

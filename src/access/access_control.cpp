@@ -1,367 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//
-// The verdicts. A question goes the same way whether the repository is another's or is not there at
-// all, so that the time it takes tells nobody which: first what everybody may know, then the user's token.
-#include <algorithm>
-#include <atomic>
-#include <map>
-#include <set>
-#include <unordered_map>
-
-#include "hffs/access.h"
-#include "hffs/flight.h"
-#include "hffs/guarded.h"
-#include "hffs/recent.h"
-#include "hffs/telemetry.h"
-#include "hffs/wallet.h"
+#include "verdicts.h"
 
 namespace hffs {
 namespace {
 
-// As long as the kernel's own file systems usually believe a name.
-constexpr std::chrono::milliseconds kEverybody{1'000};
-// Being let in is noticed within this.
-constexpr std::chrono::milliseconds kGated{2'000};
-// What everybody may know is not asked more often, whoever waits for an answer.
-constexpr std::chrono::milliseconds kLookPause{30'000};
-constexpr std::chrono::milliseconds kTold{600'000};  // the same line in the log
-
-struct Reader {
-  Instant checked{};
-  bool checked_here = false;  // else an earlier process was told
-};
-
-struct Known {
-  RepoId canonical;
-  Visibility visibility = Visibility::unknown;
-  Instant heard{};
-  std::set<uid_t> importers;
-  std::map<uid_t, Reader> readers;
-
-  Standing standing() const {
-    Standing kept{visibility, {}};
-    for (const auto& [user, reader] : readers) kept.readers.push_back(user);
-    return kept;
-  }
-};
-
-struct Question {
-  Caller caller;  // its uid is an owner
-  RepoId repo;
-  std::string key;
-  Code refusal = Code::not_found;  // what it is for who is not let in
-  bool found = false;  // by the daemon's own token, or nobody's
-  bool checked = false;  // with the user's
-};
-
-class Verdicts : public std::enable_shared_from_this<Verdicts> {
- public:
-  Verdicts(AccessOptions options, Origin& origin, Wallet& wallet, Grants& grants,
-           const Clock& clock)
-      : options_(std::move(options)),
-        origin_(origin),
-        wallet_(wallet),
-        grants_(grants),
-        clock_(clock),
-        gone_(clock),
-        denied_(clock),
-        looked_(clock),
-        told_(clock) {}
-
-  void connect(AccessControl::Look look, AccessControl::Keep keep) {
-    look_ = std::move(look);
-    keep_ = std::move(keep);
-  }
-  void decide(Caller caller, const RepoId& repo, Done<Pass> done);
-  bool sees(const Caller& caller, const RepoId& repo);
-  bool is_open(const RepoId& repo);
-  void recall(const RepoId& repo, const RepoId& canonical, const Standing& standing);
-  Standing note(const RepoId& repo, const RepoId& canonical, Visibility visibility);
-  void note_import(const RepoId& repo, uid_t importer);
-  void forget(uid_t user);
-  void refused(const RepoId& repo, uid_t user);
-
- private:
-  // What is known: whom it is for, and whether to ask again behind him.
-  struct Recalled {
-    enum class For : std::uint8_t { nobody, user, everybody } whom = For::nobody;
-    bool again = false;
-    bool was_let_in = false;
-    bool gated = false;
-  };
-  Recalled recalled(uid_t user, const RepoId& repo);
-  std::string key_of(uid_t user, const RepoId& repo) const;
-
-  void ask(Question question);
-  void look_behind(const Caller& caller, const RepoId& repo);
-  void ask_token(Question question);
-  void check(Question question, Secret token);
-  void let_in(const Question& question, const Secret& token);
-  void turn_away(const Question& question, Code code);
-  void could_not_ask(const Question& question, Error error);
-  void tell(const Question& question, std::string_view what);
-
-  const AccessOptions options_;
-  Origin& origin_;
-  Wallet& wallet_;
-  Grants& grants_;
-  const Clock& clock_;
-  AccessControl::Look look_;
-  AccessControl::Keep keep_;
-  Guarded<std::unordered_map<std::string, Known>> known_;  // by RepoId::layout()
-  Flight<Pass> flights_;
-  Recent gone_, denied_, looked_, told_;
-  std::atomic<std::uint64_t> turn_{0};  // of each forget(): what was denied before counts no more
-};
-
-std::string Verdicts::key_of(uid_t user, const RepoId& repo) const {
-  return fmt::format("{} {} {}", turn_.load(), user, repo.layout());
-}
-
-Verdicts::Recalled Verdicts::recalled(uid_t user, const RepoId& repo) {
-  using For = Recalled::For;
-  auto known = known_.lock();
-  const auto found = known->find(repo.layout());
-  if (found == known->end()) return {};
-  const Known& its = found->second;
-  const Instant now = clock_.now();
-  if (its.visibility == Visibility::open)
-    return {For::everybody, now - its.heard > options_.ttl};
-  if (its.visibility == Visibility::unknown && !its.importers.empty()) {
-    if (its.importers.contains(kFolderItself) || its.importers.contains(options_.own))
-      return {For::everybody};
-    if (its.importers.contains(user)) return {For::user};
-  }
-  Recalled verdict{.gated = its.visibility == Visibility::gated};
-  const auto reader = its.readers.find(user);
-  if (reader == its.readers.end()) return verdict;
-  verdict.was_let_in = true;
-  const auto age = now - reader->second.checked;
-  if (!reader->second.checked_here || age > 2 * options_.ttl) return verdict;
-  verdict.whom = For::user;
-  verdict.again = age > options_.ttl;
-  return verdict;
-}
-
-void Verdicts::decide(Caller caller, const RepoId& repo, Done<Pass> done) {
-  using For = Recalled::For;
-  caller.uid = wallet_.owner_of(caller.uid);
-  const Recalled verdict = recalled(caller.uid, repo);
-  if (verdict.whom == For::everybody) {
-    if (verdict.again) look_behind(caller, repo);
-    return done(Pass{.for_everybody = kEverybody});
-  }
-  Question question{.caller = caller,
-                    .repo = repo,
-                    .key = key_of(caller.uid, repo),
-                    .refusal = verdict.gated ? Code::denied : Code::not_found};
-  if (verdict.whom == For::user) {
-    if (verdict.again && flights_.join(question.key, [](const auto&) {}))
-      ask_token(std::move(question));
-    return done(Pass{});
-  }
-  if (gone_.knows(question.key)) return done(fail(Code::not_found, "no repository {}", repo.text()));
-  if (denied_.knows(question.key)) return done(fail(Code::denied, "{} is gated", repo.text()));
-  if (!flights_.join(question.key, std::move(done))) return;
-  if (verdict.was_let_in) return ask_token(std::move(question));
-  ask(std::move(question));
-}
-
-bool Verdicts::sees(const Caller& caller, const RepoId& repo) {
-  return recalled(wallet_.owner_of(caller.uid), repo).whom != Recalled::For::nobody;
-}
-
-bool Verdicts::is_open(const RepoId& repo) {
-  auto known = known_.lock();
-  const auto found = known->find(repo.layout());
-  return found != known->end() && found->second.visibility == Visibility::open;
-}
-
-// What everybody may know comes first: nobody's token is needed for what is public.
-void Verdicts::ask(Question question) {
-  const RepoId repo = question.repo;
-  look_(repo, [self = shared_from_this(), question = std::move(question)](
-                  Result<RepoInfo> info) mutable {
-    if (info) {
-      if (self->recalled(question.caller.uid, question.repo).whom == Recalled::For::everybody)
-        return self->flights_.land(question.key, Pass{.for_everybody = kEverybody});
-      question.refusal = info->is_gated && !info->is_private ? Code::denied : Code::not_found;
-      question.found = true;
-      return self->ask_token(std::move(question));
-    }
-    const Code code = info.error().code;
-    if (code != Code::not_found && code != Code::needs_login && code != Code::denied)
-      return self->could_not_ask(question, std::move(info.error()));
-    if (code == Code::denied) question.refusal = Code::denied;
-    self->ask_token(std::move(question));
-  });
-}
-
-// A public repository may have become private, or be gone. What was public stays to be seen until
-// somebody of this machine is known to have the private one, for then more may come.
-void Verdicts::look_behind(const Caller& caller, const RepoId& repo) {
-  if (looked_.knows(repo.layout())) return;
-  looked_.remember(repo.layout(), kLookPause);
-  look_(repo, [self = shared_from_this(), caller, repo](Result<RepoInfo> info) {
-    if (info || info.error().code != Code::not_found) return;
-    Question question{.caller = caller, .repo = repo, .key = self->key_of(caller.uid, repo)};
-    if (self->flights_.join(question.key, [](const auto&) {})) self->ask_token(std::move(question));
-  });
-}
-
-void Verdicts::ask_token(Question question) {
-  const Caller caller = question.caller;
-  wallet_.find(caller, [self = shared_from_this(),
-                        question = std::move(question)](Result<Secret> token) mutable {
-    if (!token) return self->could_not_ask(question, std::move(token.error()));
-    if (token->empty()) {
-      if (question.found && question.refusal == Code::not_found)
-        self->gone_.remember(question.key, self->options_.missing_ttl);
-      return self->turn_away(question, question.refusal);
-    }
-    question.checked = true;
-    self->check(std::move(question), std::move(*token));
-  });
-}
-
-void Verdicts::check(Question question, Secret token) {
-  const RepoId repo = question.repo;
-  origin_.check_access(repo, token, [self = shared_from_this(), question = std::move(question),
-                                     token](Result<void> may) {
-    if (may) return self->let_in(question, token);
-    self->wallet_.doubt(question.caller.uid);
-    switch (may.error().code) {
-      case Code::not_found:
-        self->gone_.remember(question.key, self->options_.missing_ttl);
-        return self->turn_away(question, Code::not_found);
-      case Code::denied:
-      case Code::needs_login:
-        // Of a private repository a bad token must not learn more than of one that is not there.
-        if (question.refusal == Code::denied || may.error().code == Code::denied)
-          return self->turn_away(question, Code::denied);
-        self->gone_.remember(question.key, kGated);
-        self->tell(question, fmt::format("the token of user {} is no good: {}", question.caller.uid,
-                                         may.error().message));
-        return self->turn_away(question, Code::not_found);
-      default:
-        return self->could_not_ask(question, std::move(may.error()));
-    }
-  });
-}
-
-void Verdicts::let_in(const Question& question, const Secret& token) {
-  // Asked before the user logged in or out.
-  if (question.key != key_of(question.caller.uid, question.repo))
-    return flights_.land(question.key, fail(Code::unreachable, "{}: it must be asked again",
-                                            question.repo.text()));
-  std::optional<Standing> changed;
-  {
-    auto known = known_.lock();
-    Known& its = known->try_emplace(question.repo.layout(), Known{.canonical = question.repo}).first->second;
-    const Standing before = its.standing();
-    // Nobody but who is let in can see it, or the look before had found it.
-    if (its.visibility != Visibility::gated) its.visibility = Visibility::hidden;
-    its.readers[question.caller.uid] = {clock_.now(), true};
-    grants_.add(question.repo, question.caller.uid, token);
-    if (const Standing now = its.standing(); !(now == before)) changed = now;
-  }
-  if (changed) keep_(question.repo, *changed);
-  flights_.land(question.key, Pass{});
-}
-
-void Verdicts::turn_away(const Question& question, Code code) {
-  std::optional<Standing> changed;
-  {
-    auto known = known_.lock();
-    if (const auto found = known->find(question.repo.layout());
-        found != known->end() && found->second.readers.erase(question.caller.uid) > 0)
-      changed = found->second.standing();
-  }
-  grants_.drop(question.repo, question.caller.uid);
-  if (changed) keep_(question.repo, *changed);
-  if (code == Code::denied) {
-    // A refusal that came before anything was known of the repository is not remembered.
-    if (question.found || question.checked) denied_.remember(question.key, kGated);
-    tell(question, fmt::format("{0} is gated and user {1} has not been let in: ask for it at "
-                               "{2}/{0}, and log in with `hffs login`",
-                               question.repo.text(), question.caller.uid, options_.endpoint));
-    return flights_.land(question.key,
-                         fail(Code::denied, "{} is gated, and user {} has not been let in",
-                              question.repo.text(), question.caller.uid));
-  }
-  flights_.land(question.key, fail(Code::not_found, "no repository {}", question.repo.text()));
-}
-
-void Verdicts::tell(const Question& question, std::string_view what) {
-  if (told_.knows(question.key)) return;
-  told_.remember(question.key, kTold);
-  log(Level::info, "access", "{}", what);
-}
-
-// What was last said holds, however long ago; and what the store has is its owner's.
-void Verdicts::could_not_ask(const Question& question, Error error) {
-  bool was_let_in = false;
-  {
-    auto known = known_.lock();
-    const auto found = known->find(question.repo.layout());
-    was_let_in = found != known->end() && (question.caller.uid == options_.own ||
-                                           found->second.readers.contains(question.caller.uid));
-  }
-  if (was_let_in) return flights_.land(question.key, Pass{});
-  flights_.land(question.key, fail(std::move(error)));
-}
-
-void Verdicts::recall(const RepoId& repo, const RepoId& canonical, const Standing& standing) {
-  auto known = known_.lock();
-  Known& its = known->try_emplace(repo.layout(), Known{.canonical = canonical}).first->second;
-  its.canonical = canonical;
-  its.visibility = standing.visibility;
-  its.heard = clock_.now();
-  for (const uid_t reader : standing.readers) its.readers.try_emplace(reader);
-  grants_.alias(repo, canonical);
-}
-
-Standing Verdicts::note(const RepoId& repo, const RepoId& canonical, Visibility visibility) {
-  auto known = known_.lock();
-  Known& its = known->try_emplace(repo.layout(), Known{.canonical = canonical}).first->second;
-  its.canonical = canonical;
-  its.visibility = visibility;
-  its.heard = clock_.now();
-  grants_.alias(repo, canonical);
-  if (visibility == Visibility::open) {
-    its.readers.clear();
-    grants_.drop_all(repo);
-  }
-  return its.standing();
-}
-
-void Verdicts::note_import(const RepoId& repo, uid_t importer) {
-  auto known = known_.lock();
-  known->try_emplace(repo.layout(), Known{.canonical = repo}).first->second.importers.insert(importer);
-}
-
-void Verdicts::forget(uid_t user) {
-  ++turn_;
-  auto known = known_.lock();
-  for (auto& [name, its] : *known)
-    if (const auto reader = its.readers.find(user); reader != its.readers.end()) {
-      reader->second = {};
-      grants_.drop(RepoId::parse_layout(name).value_or(its.canonical), user);
-    }
-}
-
-void Verdicts::refused(const RepoId& repo, uid_t user) {
-  auto known = known_.lock();
-  const auto found = known->find(repo.layout());
-  if (found == known->end()) return;
-  // It may have been one file's own trouble: the gate asks.
-  if (const auto reader = found->second.readers.find(user); reader != found->second.readers.end())
-    reader->second = {};
-}
-
 class Gate final : public AccessControl {
  public:
-  Gate(std::shared_ptr<Verdicts> verdicts, Grants& grants)
+  Gate(std::shared_ptr<access::Verdicts> verdicts, Grants& grants)
       : verdicts_(std::move(verdicts)) {
     grants.on_refused([weak = std::weak_ptr(verdicts_)](const RepoId& repo, uid_t user) {
       if (const auto verdicts = weak.lock()) verdicts->refused(repo, user);
@@ -372,6 +17,10 @@ class Gate final : public AccessControl {
   }
   bool sees(const Caller& caller, const RepoId& repo) override { return verdicts_->sees(caller, repo); }
   bool is_open(const RepoId& repo) override { return verdicts_->is_open(repo); }
+  bool lists(const Caller& caller, const RepoId& repo) override { return verdicts_->lists(caller, repo); }
+  bool worth_asking(const Caller& caller, const RepoId& repo) override {
+    return verdicts_->worth_asking(caller, repo);
+  }
   void connect(Look look, Keep keep) override { verdicts_->connect(std::move(look), std::move(keep)); }
   void recall(const RepoId& repo, const RepoId& canonical, const Standing& standing) override {
     verdicts_->recall(repo, canonical, standing);
@@ -386,7 +35,7 @@ class Gate final : public AccessControl {
   void forget(uid_t user) override { verdicts_->forget(user); }
 
  private:
-  const std::shared_ptr<Verdicts> verdicts_;
+  const std::shared_ptr<access::Verdicts> verdicts_;
 };
 
 }  // namespace
@@ -394,7 +43,7 @@ class Gate final : public AccessControl {
 std::unique_ptr<AccessControl> open_access(AccessOptions options, Origin& origin, Wallet& wallet,
                                            Grants& grants, const Clock& clock) {
   return std::make_unique<Gate>(
-      std::make_shared<Verdicts>(std::move(options), origin, wallet, grants, clock), grants);
+      std::make_shared<access::Verdicts>(std::move(options), origin, wallet, grants, clock), grants);
 }
 
 }  // namespace hffs

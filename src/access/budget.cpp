@@ -65,6 +65,7 @@ Result<void> Budget::may_fetch(const Caller& caller) {
 }
 
 Result<void> Budget::take_bytes(uid_t uid, std::uint64_t bytes) {
+  uid = payer(uid);
   const Instant now = clock_.now();
   auto counts = counts_.lock();
   User& user = user_of(*counts, uid, now);
@@ -86,6 +87,7 @@ Result<void> Budget::take_bytes(uid_t uid, std::uint64_t bytes) {
 }
 
 void Budget::add_bytes(uid_t uid, std::uint64_t bytes) {
+  uid = payer(uid);
   const Instant now = clock_.now();
   auto counts = counts_.lock();
   user_of(*counts, uid, now).bytes.add(now, bytes);
@@ -93,6 +95,7 @@ void Budget::add_bytes(uid_t uid, std::uint64_t bytes) {
 }
 
 void Budget::give_bytes_back(uid_t uid, std::uint64_t bytes) {
+  uid = payer(uid);
   const Instant now = clock_.now();
   auto counts = counts_.lock();
   user_of(*counts, uid, now).bytes.take_back(now, bytes);
@@ -100,6 +103,7 @@ void Budget::give_bytes_back(uid_t uid, std::uint64_t bytes) {
 }
 
 Result<void> Budget::take_request(uid_t uid) {
+  uid = payer(uid);
   const Instant now = clock_.now();
   auto counts = counts_.lock();
   User& user = user_of(*counts, uid, now);
@@ -112,6 +116,7 @@ Result<void> Budget::take_request(uid_t uid) {
 }
 
 void Budget::give_request_back(uid_t uid) {
+  uid = payer(uid);
   const Instant now = clock_.now();
   auto counts = counts_.lock();
   user_of(*counts, uid, now).requests.take_back(now, 1);

@@ -25,7 +25,8 @@ class ChargedCalls final : public Origin {
     if (auto may = begin(done)) origin_.look(repo, std::move(*may));
   }
   void check_access(const RepoId& repo, Secret token, Done<void> done) override {
-    if (auto may = begin(done)) origin_.check_access(repo, std::move(token), std::move(*may));
+    // Or who may ask no more would keep what he was let into.
+    origin_.check_access(repo, std::move(token), std::move(done));
   }
   void ask_name(Secret token, Done<std::string> done) override {
     if (auto may = begin(done)) origin_.ask_name(std::move(token), std::move(*may));

@@ -52,6 +52,14 @@ bool Grants::note_refused(const RepoId& repo, const Secret& token) {
   return another;
 }
 
+Result<Secret> Grants::token_of(const RepoId& repo, uid_t user) const {
+  auto state = table_->state.lock();
+  if (const auto found = state->by_name.find(repo.text()); found != state->by_name.end())
+    for (const auto& grant : found->second)
+      if (grant.user == user && grant.repo == repo) return grant.token;
+  return fail(Code::timed_out, "the token of user {} cannot be read", user);
+}
+
 void Grants::add(const RepoId& repo, uid_t user, const Secret& token) {
   drop(repo, user);
   auto state = table_->state.lock();

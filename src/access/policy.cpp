@@ -61,6 +61,12 @@ class Enforced final : public AccessControl {
     return permits(repo) && inner_->sees(caller, repo);
   }
   bool is_open(const RepoId& repo) override { return permits(repo) && inner_->is_open(repo); }
+  bool lists(const Caller& caller, const RepoId& repo) override {
+    return permits(repo) && inner_->lists(caller, repo);
+  }
+  bool worth_asking(const Caller& caller, const RepoId& repo) override {
+    return permits(repo) && inner_->worth_asking(caller, repo);
+  }
   void connect(Look look, Keep keep) override { inner_->connect(std::move(look), std::move(keep)); }
   void recall(const RepoId& repo, const RepoId& canonical, const Standing& standing) override {
     hear(repo, canonical);

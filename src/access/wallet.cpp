@@ -24,6 +24,7 @@ namespace hffs {
 namespace {
 
 constexpr std::size_t kMostToken = 4'096;
+constexpr char kLooked = '+';  // comes before the token, from who could look for one
 constexpr std::size_t kMostReaders = 32;  // at once, all users together; one for each user
 
 class WalletImpl final : public Wallet {
@@ -49,6 +50,8 @@ class WalletImpl final : public Wallet {
     UniqueFd pipe;
     std::string text;
     Instant began{};
+    bool late = false;  // nobody waits for it any more; but no other begins before it has ended
+    std::uint64_t turn = 0;
     std::vector<Done<Secret>> waiters;
   };
   struct Found {
@@ -58,15 +61,20 @@ class WalletImpl final : public Wallet {
   struct State {
     std::map<uid_t, Found> found;
     std::map<uid_t, Search> searches;
+    std::map<uid_t, std::uint64_t> turns;  // of each login and logout: what was looked for before counts no more
     bool stopping = false;
   };
 
   std::string path_of(uid_t user) const { return fmt::format("{}/{}", options_.directory, user); }
   std::optional<Secret> given(uid_t user) const;
+  void forget(uid_t user);
   void serve();
   void begin_searches();
   void read_from(uid_t user);
-  void end_search(uid_t user, std::optional<std::string> text);
+  void end_search(uid_t user, Result<std::string> text);
+  void give_up(uid_t user);
+  void answer(uid_t user, std::uint64_t turn, const Result<Secret>& token,
+              std::vector<Done<Secret>> waiters);
   void wake() const {
     const std::uint64_t one = 1;
     (void)!::write(wake_.get(), &one, sizeof(one));
@@ -108,8 +116,10 @@ std::optional<Secret> WalletImpl::given(uid_t user) const {
 
 void WalletImpl::find(const Caller& caller, Done<Secret> done) {
   const uid_t user = caller.uid;
+  std::uint64_t turn = 0;
   {
     auto state = state_.lock();
+    turn = state->turns[user];
     const auto found = state->found.find(user);
     if (found != state->found.end() && clock_.now() < found->second.until) {
       auto token = found->second.token;
@@ -117,22 +127,34 @@ void WalletImpl::find(const Caller& caller, Done<Secret> done) {
       return done(std::move(token));
     }
   }
-  std::optional<Secret> token = given(user);
+  std::optional<Secret> token;
+  if (user != 0) token = given(user);
   // In a container everybody is uid 0: it has no home to look into but the daemon's own settings.
   if (!token && user == options_.own) token = options_.token;
   if (!token && (user == 0 || !options_.reader)) token.emplace();
   {
     auto state = state_.lock();
-    if (token) state->found.insert_or_assign(user, Found{*token, clock_.now() + options_.found_ttl});
-    else if (state->stopping) token.emplace();
-    else {
-      Search& search = state->searches[user];
-      if (search.waiters.empty()) search.process = caller.pid;
-      search.waiters.push_back(std::move(done));
+    const auto search = state->searches.find(user);
+    if (token) {
+      if (turn == state->turns[user])
+        state->found.insert_or_assign(user, Found{*token, clock_.now() + options_.found_ttl});
+    } else if (state->stopping || (search != state->searches.end() && search->second.late)) {
+      state.unlock();
+      return done(fail(Code::timed_out, "the token of user {} could not be read in time", user));
+    } else {
+      Search& its = state->searches[user];
+      if (its.waiters.empty()) its.process = caller.pid, its.turn = turn;
+      its.waiters.push_back(std::move(done));
     }
   }
   if (token) return done(std::move(*token));
   wake();
+}
+
+void WalletImpl::forget(uid_t user) {
+  auto state = state_.lock();
+  ++state->turns[user];
+  state->found.erase(user);
 }
 
 void WalletImpl::doubt(uid_t user) {
@@ -150,14 +172,14 @@ Result<void> WalletImpl::keep(uid_t user, const Secret& token) {
   if (auto put = disk.pwrite_all(file->get(), std::as_bytes(std::span(token.reveal())), 0); !put) return put;
   if (auto synced = disk.sync_data(file->get()); !synced) return synced;
   if (auto renamed = disk.rename(fresh, path); !renamed) return renamed;
-  state_.lock()->found.erase(user);
+  forget(user);
   return disk.sync_directory(options_.directory);
 }
 
 Result<bool> WalletImpl::drop(uid_t user) {
   const bool had = exists(path_of(user));
   if (auto gone = system_disk().remove(path_of(user)); !gone) return fail(gone);
-  state_.lock()->found.erase(user);
+  forget(user);
   return had;
 }
 
@@ -166,15 +188,16 @@ void WalletImpl::begin_searches() {
   {
     auto state = state_.lock();
     std::size_t running = 0;
-    for (const auto& [user, search] : state->searches) running += search.pipe ? 1 : 0;
+    for (const auto& [user, search] : state->searches) running += search.pipe && !search.late ? 1 : 0;
     for (const auto& [user, search] : state->searches)
       if (!search.pipe && running + due.size() < kMostReaders) due.emplace_back(user, search.process);
   }
   for (const auto& [user, process] : due) {
     auto pipe = options_.reader(user, process);
     if (!pipe) {
-      log(Level::debug, "access", "the token of user {} cannot be looked for: {}", user, pipe.error().message);
-      end_search(user, "");
+      const Code why = pipe.error().code;
+      if (why == Code::unsupported || why == Code::refused) end_search(user, std::string(1, kLooked));
+      else end_search(user, fail(pipe));
       continue;
     }
     auto state = state_.lock();
@@ -185,7 +208,7 @@ void WalletImpl::begin_searches() {
 
 void WalletImpl::read_from(uid_t user) {
   std::array<char, kMostToken> bytes;
-  std::optional<std::string> text;
+  std::string text;
   {
     auto state = state_.lock();
     Search& search = state->searches[user];
@@ -198,23 +221,53 @@ void WalletImpl::read_from(uid_t user) {
   end_search(user, std::move(text));
 }
 
-// Nothing: it did not end in time.
-void WalletImpl::end_search(uid_t user, std::optional<std::string> text) {
-  Result<Secret> token = fail(Code::timed_out, "the token of user {} could not be read in time", user);
-  if (text) token = parse_token(std::move(*text), fmt::format("the token of user {}", user));
-  if (!token && text) {
+void WalletImpl::end_search(uid_t user, Result<std::string> text) {
+  // Who could not look has not found that there is none.
+  Result<Secret> token = fail(Code::io, "the token of user {} could not be looked for", user);
+  if (!text) token = fail(text);
+  else if (text->starts_with(kLooked)) token = parse_token(text->substr(1), fmt::format("the token of user {}", user));
+  if (!token && token.error().code == Code::invalid) {
     log(Level::warn, "access", "{}", token.error().message);
     token = Secret();
   }
   std::vector<Done<Secret>> waiters;
+  std::uint64_t turn = 0;
+  bool late = false;
   {
     auto state = state_.lock();
-    waiters = std::move(state->searches[user].waiters);
+    Search& search = state->searches[user];
+    waiters = std::move(search.waiters);
+    turn = search.turn;
+    late = search.late;
     state->searches.erase(user);
-    // A home that hangs is not asked again soon, nor taken for one without a token.
-    const bool none = token && token->empty();
-    state->found.insert_or_assign(
-        user, Found{token, clock_.now() + (none ? options_.missing_ttl : options_.found_ttl)});
+  }
+  if (!late) answer(user, turn, token, std::move(waiters));
+}
+
+// Its process stays as long as it likes, and no other is started for the user meanwhile.
+void WalletImpl::give_up(uid_t user) {
+  log(Level::warn, "access", "the token of user {} could not be read in time: his home may hang", user);
+  std::vector<Done<Secret>> waiters;
+  std::uint64_t turn = 0;
+  {
+    auto state = state_.lock();
+    Search& search = state->searches[user];
+    search.late = true;
+    waiters = std::move(search.waiters);
+    turn = search.turn;
+  }
+  answer(user, turn, fail(Code::timed_out, "the token of user {} could not be read in time", user),
+         std::move(waiters));
+}
+
+void WalletImpl::answer(uid_t user, std::uint64_t turn, const Result<Secret>& token,
+                        std::vector<Done<Secret>> waiters) {
+  {
+    auto state = state_.lock();
+    const bool found = token && !token->empty();
+    if (turn == state->turns[user])
+      state->found.insert_or_assign(
+          user, Found{token, clock_.now() + (found ? options_.found_ttl : options_.missing_ttl)});
   }
   for (auto& done : waiters) done(token);
 }
@@ -231,7 +284,8 @@ void WalletImpl::serve() {
       auto state = state_.lock();
       stopping = state->stopping;
       for (const auto& [user, search] : state->searches) {
-        if (stopping || (search.pipe && now - search.began >= options_.patience)) late.push_back(user);
+        if (stopping || (search.pipe && !search.late && now - search.began >= options_.patience))
+          late.push_back(user);
         else if (search.pipe) {
           watched.push_back({search.pipe.get(), POLLIN, 0});
           users.push_back(user);
@@ -239,13 +293,14 @@ void WalletImpl::serve() {
       }
     }
     for (const uid_t user : late) {
-      if (!stopping) log(Level::warn, "access", "the token of user {} could not be read in time: his home may hang", user);
-      end_search(user, std::nullopt);
+      if (stopping) end_search(user, fail(Code::cancelled, "shutting down"));
+      else give_up(user);
     }
     if (stopping) return;
     if (!late.empty()) continue;
     constexpr int kLook = 100;  // the patience is a matter of seconds
-    if (::poll(watched.data(), watched.size(), users.empty() ? -1 : kLook) < 0) continue;
+    const bool waiting = std::ranges::any_of(users, [&](uid_t user) { return !state_.lock()->searches[user].late; });
+    if (::poll(watched.data(), watched.size(), waiting ? kLook : -1) < 0) continue;
     std::uint64_t rung = 0;
     if (watched[0].revents != 0) (void)!::read(wake_.get(), &rung, sizeof(rung));
     for (std::size_t i = 0; i < users.size(); ++i)

@@ -49,6 +49,16 @@ CommitRow renumber(WriteTxn& txn, const Store& store, const CommitRow& commit) {
 
 }  // namespace
 
+void begin_commits_again(WriteTxn& txn, const Store& store, RepoNumber repo) {
+  std::vector<CommitRow> commits;
+  visit_commits(txn, repo, {}, [&](std::string_view, std::uint64_t number) {
+    const auto commit = load_commit(txn, static_cast<CommitNumber>(number));
+    if (commit && !commit->attested_by) commits.push_back(*commit);
+    return true;
+  });
+  for (const CommitRow& commit : commits) renumber(txn, store, commit);
+}
+
 std::vector<CommitNumber> find_self_attested(const ReadTxn& txn, std::size_t most) {
   std::vector<CommitNumber> found;
   visit_repos(txn, 0, [&](const RepoRow& repo) {

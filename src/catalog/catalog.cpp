@@ -124,7 +124,12 @@ std::vector<Catalog::KnownFile> CatalogImpl::neighbours(std::uint64_t blob_numbe
   store_.read([&](const ReadTxn& txn) {
     const auto sources = load_sources(txn, blob_number);
     if (sources.empty()) return;
-    const auto [repo, number, own] = sources.front();
+    // As its bytes are asked for: a public one first, or what stands beside it may be another's.
+    const auto open = std::ranges::find_if(sources, [&](const SourceRow& row) {
+      const auto its = load_repo(txn, row.repo);
+      return its && access_.is_open(its->id);
+    });
+    const auto [repo, number, own] = open != sources.end() ? *open : sources.front();
     const auto commit = load_commit(txn, number);
     if (!commit) return;
     for (Position i = 1; i < commit->next_position && files.size() < most; ++i) {
@@ -158,10 +163,11 @@ std::string CatalogImpl::describe(NodeId node) {
   return fmt::format("{}@{}: {}", repo->text(), commit_hex.substr(0, 12), path);
 }
 
-Catalog::Usage CatalogImpl::usage() const {
+Catalog::Usage CatalogImpl::usage(const std::function<bool(const RepoId&)>& counts) const {
   Usage usage;
   store_.read([&](const ReadTxn& txn) {
     visit_repos(txn, 0, [&](const RepoRow& repo) {
+      if (!counts(repo.id)) return true;
       ++usage.repos;
       visit_commits(txn, repo.number, {}, [&](std::string_view, std::uint64_t number) {
         ++usage.commits;
@@ -211,7 +217,9 @@ class Handle final : public Catalog {
     impl_->admit(caller, node, std::move(done));
   }
   bool sees(const Caller& caller, NodeId node) override { return impl_->sees(caller, node); }
-  Usage usage() const override { return impl_->usage(); }
+  Usage usage(const std::function<bool(const RepoId&)>& counts) const override {
+    return impl_->usage(counts);
+  }
   void ask_revision(const RepoId& repo, const std::string& revision,
                     Done<CommitId> done) override {
     impl_->ask_revision(repo, revision, std::move(done));

@@ -8,8 +8,8 @@
 namespace hffs::catalog {
 namespace {
 
-// A licence text is in thousands; who opens it came through one of the first or, rarely, is refused.
-constexpr std::size_t kMostRepos = 256;
+// A licence text is in thousands of repositories.
+constexpr std::size_t kMostRepos = 8'192, kMostQuestions = 8;
 
 }  // namespace
 
@@ -43,41 +43,57 @@ void CatalogImpl::connect_gate() {
   });
 }
 
-std::vector<RepoId> CatalogImpl::repos_of(NodeId node) {
-  std::vector<RepoId> repos;
+// Of each repository that the node is of, until one is enough. False: there is none.
+bool CatalogImpl::visit_repos_of(NodeId node, const std::function<bool(const RepoId&)>& visit) {
   if (node.kind() != NodeKind::blob) {
-    if (auto repo = repo_of(node)) repos.push_back(std::move(*repo));
-    return repos;
+    const auto repo = repo_of(node);
+    if (repo) visit(*repo);
+    return repo.has_value();
   }
+  bool any = false;
+  std::size_t seen = 0;
   store_.read([&](const ReadTxn& txn) {
     RepoNumber last = 0;
     visit_sources(txn, node.blob_number(), [&](const SourceRow& row) {
       if (row.repo == std::exchange(last, row.repo)) return true;
-      if (auto repo = load_repo(txn, row.repo)) repos.push_back(std::move(repo->id));
-      return repos.size() < kMostRepos;
+      const auto repo = load_repo(txn, row.repo);
+      any = any || repo;
+      return !repo || (visit(repo->id) && ++seen < kMostRepos);
     });
   });
-  return repos;
+  return any;
 }
 
 void CatalogImpl::admit(const Caller& caller, NodeId node, Done<void> done) {
-  auto repos = repos_of(node);
+  bool seen = false;
+  std::vector<RepoId> doubtful;
+  const bool any = visit_repos_of(node, [&](const RepoId& repo) {
+    seen = access_.sees(caller, repo);
+    // Of a blob's other repositories the Hub is not to hear by this.
+    if (!seen && (node.kind() != NodeKind::blob || access_.worth_asking(caller, repo)))
+      doubtful.push_back(repo);
+    return !seen && doubtful.size() < kMostQuestions;
+  });
   // The layout's own files, and marks of what is not there, are nobody's.
-  if (repos.empty()) return done({});
-  std::ranges::reverse(repos);
-  admit_to_one(caller, std::move(repos), std::nullopt, std::move(done));
+  if (seen || !any) return done({});
+  std::ranges::reverse(doubtful);
+  admit_to_one(caller, std::move(doubtful), std::nullopt, std::move(done));
 }
 
 bool CatalogImpl::sees(const Caller& caller, NodeId node) {
-  const auto repos = repos_of(node);
-  return repos.empty() ||
-         std::ranges::any_of(repos, [&](const RepoId& repo) { return access_.sees(caller, repo); });
+  bool seen = false;
+  const bool any = visit_repos_of(node, [&](const RepoId& repo) {
+    seen = access_.sees(caller, repo);
+    return !seen;
+  });
+  return seen || !any;
 }
 
 // The last of them next.
 void CatalogImpl::admit_to_one(const Caller& caller, std::vector<RepoId> repos,
                                std::optional<Error> refusal, Done<void> done) {
-  if (repos.empty()) return done(fail(std::move(*refusal)));
+  if (repos.empty())
+    return done(fail(refusal ? std::move(*refusal) : Error{Code::not_found, "no such file", {}}));
   const RepoId next = std::move(repos.back());
   repos.pop_back();
   auto decided = [self = shared_from_this(), caller, repos = std::move(repos),

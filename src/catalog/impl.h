@@ -6,6 +6,7 @@
 // Threads: see hffs/catalog.h. It keeps no lock across a call to another module.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -36,7 +37,7 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   std::optional<RepoId> repo_of(NodeId node) override;
   void admit(const Caller& caller, NodeId node, Done<void> done) override;
   bool sees(const Caller& caller, NodeId node) override;
-  Usage usage() const override;
+  Usage usage(const std::function<bool(const RepoId&)>& counts) const override;
   void ask_revision(const RepoId& repo, const std::string& revision, Done<CommitId> done) override;
   void ask_tree(const RepoId& repo, const CommitId& commit, Done<WholeTree> done) override;
   void attest(Attestation said, Done<WholeTree> done) override;
@@ -82,7 +83,7 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   std::vector<DirItem> list_now(const Caller& caller, NodeId directory, std::uint64_t cookie, std::size_t most);
 
   // gate.cpp
-  std::vector<RepoId> repos_of(NodeId node);
+  bool visit_repos_of(NodeId node, const std::function<bool(const RepoId&)>& visit);
   void admit_to_one(const Caller& caller, std::vector<RepoId> repos, std::optional<Error> refusal,
                     Done<void> done);
 

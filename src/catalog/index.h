@@ -119,6 +119,8 @@ RepoNumber put_repo(WriteTxn& txn, const RepoId& id, const RepoId& canonical, Wa
 void put_standing(WriteTxn& txn, RepoNumber number, const Standing& standing);
 CommitNumber put_commit(WriteTxn& txn, RepoNumber repo, const CommitId& id, WallTime time);
 void store_commit(WriteTxn& txn, const CommitRow& row);
+// What the Hub has said of the repository's commits is forgotten, and they get new numbers.
+void begin_commits_again(WriteTxn& txn, const Store& store, RepoNumber repo);
 void store_entry(WriteTxn& txn, const EntryRow& row);
 // Sets what a revision means (commit 0: nothing), with the directories above a nested one.
 RefRow put_ref(WriteTxn& txn, RepoNumber repo, std::string_view revision, CommitNumber commit,

@@ -25,7 +25,7 @@ class Items {
 void list_root(const ReadTxn& txn, AccessControl& access, const Caller& caller,
                std::uint64_t cookie, Items& items) {
   visit_repos(txn, static_cast<RepoNumber>(cookie), [&](const RepoRow& repo) {
-    return !access.sees(caller, repo.id) || items.add(repo.id.layout(), NodeId::of(NodeKind::repo, repo.number),
+    return !access.lists(caller, repo.id) || items.add(repo.id.layout(), NodeId::of(NodeKind::repo, repo.number),
                      FileKind::directory, repo.number);
   });
 }

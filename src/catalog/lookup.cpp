@@ -86,7 +86,7 @@ void CatalogImpl::lookup_root(const Caller& caller, std::string_view name, Done<
     std::optional<RepoNumber> known;
     self->store_.read([&](const ReadTxn& txn) { known = find_repo(txn, id); });
     if (known) return done(entry(*known));
-    self->resolver_->believe(id);
+    if (pass->for_everybody.count() == 0) self->resolver_->believe(id);
     self->resolver_->find(id, "main",
                           [entry, done = std::move(done)](Result<Resolution> answer) mutable {
                             if (!answer) return done(fail(answer));

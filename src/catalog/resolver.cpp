@@ -109,7 +109,7 @@ void Resolver::keep(const RepoId& repo, const std::string& revision, const RepoI
   std::optional<Standing> standing;
   if (answer.attested_by) {
     access_.note_import(repo, *answer.attested_by);
-  } else {
+  } else if (answer.tells_access) {
     standing = access_.note(repo, answer.id,
                             answer.is_private ? Visibility::hidden
                             : answer.is_gated ? Visibility::gated
@@ -119,10 +119,12 @@ void Resolver::keep(const RepoId& repo, const std::string& revision, const RepoI
   auto write = [self = shared_from_this(), repo, revision, info = answer, standing,
                 resolution](WriteTxn& txn) {
     const WallTime now = self->clock_.wall();
-    *resolution = {.repo = put_repo(txn, repo, info.id, now),
+    // "No such revision" says nothing of the repository but that it is there.
+    const auto known = info.commit ? std::nullopt : find_repo(txn, repo);
+    *resolution = {.repo = known ? *known : put_repo(txn, repo, info.id, now),
                    .ref = {},
                    .attested = info.attested_by.has_value()};
-    if (standing) put_standing(txn, resolution->repo, *standing);
+    if (standing) self->put_standing(txn, resolution->repo, *standing);
     if (info.attested_by) return self->put_attested(txn, revision, info, *resolution);
     if (info.commit) {
       const WallTime time = info.last_modified == WallTime{} ? now : info.last_modified;
@@ -137,6 +139,15 @@ void Resolver::keep(const RepoId& repo, const std::string& revision, const RepoI
                  if (!written) return done(fail(written));
                  done(*resolution);
                });
+}
+
+// What was private under this name is not what is public now: each commit is asked for anew, by everybody's right.
+void Resolver::put_standing(WriteTxn& txn, RepoNumber number, const Standing& standing) {
+  const auto row = load_repo(txn, number);
+  const bool was_closed = row && (row->standing.visibility == Visibility::gated ||
+                                  row->standing.visibility == Visibility::hidden);
+  if (was_closed && standing.visibility == Visibility::open) begin_commits_again(txn, store_, number);
+  catalog::put_standing(txn, number, standing);
 }
 
 // A folder's word: what the Hub has said of the revision stands.
@@ -188,7 +199,7 @@ void Resolver::find_directory(const RepoRow& repo, const std::string& path, Done
 
 void Resolver::refresh(const RepoRow& repo, const std::string& revision, bool now) {
   const std::string key = key_of(repo.id, revision);
-  if (now) {
+  if (now && may_force()) {
     // What is under way may be answered with what was true before: once more when it has landed.
     if (!flights_.under_way(key)) return ask_anew(repo.id, revision);
     return resolve(repo.id, revision, [self = shared_from_this(), id = repo.id, revision](auto) {
@@ -198,6 +209,15 @@ void Resolver::refresh(const RepoRow& repo, const std::string& revision, bool no
   if (fresh_.knows(key)) return;
   fresh_.remember(key, kRefreshPause);
   ask_behind(repo.id, revision);
+}
+
+// Anybody may write a ref as often as he likes; the Hub's calls are everybody's.
+bool Resolver::may_force() {
+  constexpr int kMostForced = 120;
+  auto forced = forced_.lock();
+  const Instant now = clock_.now();
+  if (now - forced->since >= std::chrono::minutes(1)) *forced = {now, 0};
+  return ++forced->count <= kMostForced;
 }
 
 void Resolver::ask_anew(const RepoId& repo, const std::string& revision) {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "hffs/flight.h"
+#include "hffs/guarded.h"
 #include "hffs/catalog.h"
 #include "index.h"
 #include "hffs/recent.h"
@@ -45,6 +46,7 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
  private:
   std::optional<Resolution> load(const RepoId& repo, const std::string& revision) const;
   void ask(const RepoId& repo, const std::string& revision, const std::string& key);
+  bool may_force();
   void ask_anew(const RepoId& repo, const std::string& revision);
   void ask_behind(const RepoId& repo, const std::string& revision);
   void settle(const RepoId& repo, const std::string& revision, const std::string& key,
@@ -52,6 +54,7 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
   void keep(const RepoId& repo, const std::string& revision, const RepoInfo& answer,
             Done<Resolution> done);
 
+  void put_standing(WriteTxn& txn, RepoNumber number, const Standing& standing);
   void put_attested(WriteTxn& txn, const std::string& revision, const RepoInfo& info,
                     Resolution& resolution);
 
@@ -61,6 +64,11 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
   AccessControl& access_;
   const Clock& clock_;
   Recent missing_, unseen_, fresh_;
+  struct Forced {
+    Instant since{};
+    int count = 0;
+  };
+  Guarded<Forced> forced_;  // refreshes of the last minute that somebody's write asked for
   Flight<Resolution> flights_;
   Flight<RepoInfo> looks_;
   Flight<RefRow> directories_;

@@ -146,10 +146,15 @@ struct Places {
   std::map<CommitNumber, std::vector<std::uint64_t>> blobs;  // beside them
 };
 
-Places find_places(const ReadTxn& txn, const Walk& walk) {
+Places find_places(const ReadTxn& txn, const Walk& walk,
+                   const std::function<bool(const RepoId&)>& sees) {
   Places places;
   for (const std::uint64_t blob : walk.blobs) {
     std::vector<SourceRow> rows = catalog::all_sources(txn, blob);
+    std::erase_if(rows, [&](const SourceRow& row) {
+      const auto repo = catalog::load_repo(txn, row.repo);
+      return !repo || !sees(repo->id);
+    });
     const auto walked = [&](const SourceRow& row) { return walk.repos.contains(row.repo); };
     // Who entered through a directory that was open already was not seen on the way.
     if (std::ranges::any_of(rows, walked)) std::erase_if(rows, std::not_fn(walked));
@@ -163,11 +168,12 @@ Places find_places(const ReadTxn& txn, const Walk& walk) {
 
 }  // namespace
 
-std::vector<ReadCommit> Versions::explain(const Walk& walk) const {
+std::vector<ReadCommit> Versions::explain(
+    const Walk& walk, const std::function<bool(const RepoId&)>& sees) const {
   std::map<CommitNumber, ReadCommit> told;
   std::map<CommitNumber, std::vector<std::pair<std::string, std::uint64_t>>> files;
   store_.read([&](const ReadTxn& txn) {
-    const Places places = find_places(txn, walk);
+    const Places places = find_places(txn, walk, sees);
     std::map<CommitNumber, std::set<std::string>> revisions;
     for (const auto& [node, hex] : walk.refs) {
       const auto ref = catalog::load_ref(txn, node.payload());

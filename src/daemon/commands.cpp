@@ -29,16 +29,20 @@ void Commands::answer(const Peer& peer, const nlohmann::json& request, Done<nloh
                         ? RepoId::parse_user(name->get<std::string>())
                         : fail(Code::not_found, "no repository is named");
   if (is_owner(peer) || !repo) return dispatch(peer, request, std::move(done));
-  parts_.access.decide(Caller{peer.uid, peer.gid, peer.pid}, *repo,
-                       [self = shared_from_this(), peer, request,
+  const Caller caller{peer.uid, peer.gid, peer.pid};
+  const Asking asking(std::make_shared<Asker>(caller));
+  parts_.access.decide(caller, *repo,
+                       [weak = weak_from_this(), peer, request,
                         done = std::move(done)](Result<Pass> pass) mutable {
                          if (!pass) return done(fail(pass));
-                         self->dispatch(peer, request, std::move(done));
+                         if (const auto self = weak.lock())
+                           return self->dispatch(peer, request, std::move(done));
+                         done(fail(Code::cancelled, "the daemon is ending"));
                        });
 }
 
 bool Commands::sees(const Peer& peer, const RepoId& repo) const {
-  return is_owner(peer) || parts_.access.sees(Caller{peer.uid, peer.gid, peer.pid}, repo);
+  return is_owner(peer) || parts_.access.lists(Caller{peer.uid, peer.gid, peer.pid}, repo);
 }
 
 void Commands::dispatch(const Peer& peer, const nlohmann::json& request,
@@ -61,12 +65,13 @@ void Commands::dispatch(const Peer& peer, const nlohmann::json& request,
   if (command == "unpin") return storage_.unpin(peer, request, std::move(done));
   if (command == "pins") {
     nlohmann::json pins = storage_.pins([&](const RepoId& repo) { return sees(peer, repo); });
-    pins["frozen"] = versions_.frozen(peer);
+    pins["frozen"] = versions_.frozen(peer, [&](const RepoId& repo) { return sees(peer, repo); });
     return done(std::move(pins));
   }
   if (command == "ls")
     return done(versions_.list(request, [&](const RepoId& repo) { return sees(peer, repo); }));
-  if (auto unknown = versions_.answer(peer, request, std::move(done)))
+  if (auto unknown = versions_.answer(
+          peer, request, [&](const RepoId& repo) { return sees(peer, repo); }, std::move(done)))
     (*unknown)(fail(Code::invalid,
                     "unknown command '{}'; there are status, path, import, import-progress, verify, "
                     "verify-progress, gc, pin, unpin, pins, freeze, thaw, ls, ref, files, record, recorded, "
@@ -128,7 +133,8 @@ nlohmann::json Commands::status(const Peer& peer) const {
                              {"imported_by", each.importer == kFolderItself ? nlohmann::json() : nlohmann::json(each.importer)}});
   const Store::Usage store = parts_.store.usage();
   const Bounds::State bounds = parts_.store.bounds().state();
-  const Catalog::Usage catalog = parts_.catalog->usage();
+  const Catalog::Usage catalog =
+      parts_.catalog->usage([&](const RepoId& repo) { return sees(peer, repo); });
   const TransferEngine::Snapshot transfer = parts_.transfer.snapshot();
   const ReadMode mode = parts_.server.read_mode();
   nlohmann::json metrics = nlohmann::json::object();

@@ -163,6 +163,10 @@ Result<void> RunningDaemon::open_gate() {
   auto wallet = Wallet::open(std::move(options), system_clock());
   if (!wallet) return fail(wallet);
   wallet_ = std::move(*wallet);
+  policy_ = std::make_shared<const Policy>(config_.policy);
+  budget_ = std::make_unique<Budget>(config_.budget, ::geteuid(), policy_, system_clock(),
+                                     [this](uid_t user) { return wallet_->owner_of(user); });
+  charged_ = charge_calls(*origin_, *budget_);
   access_ = open_access({.own = ::geteuid(),
                          .ttl = config_.access_ttl,
                          .endpoint = config_.endpoints.front()},
@@ -189,9 +193,6 @@ Result<void> RunningDaemon::open_parts() {
   }
   handover_->keep_index(index_of(config_));
 
-  policy_ = std::make_shared<const Policy>(config_.policy);
-  budget_ = std::make_unique<Budget>(config_.budget, ::geteuid(), policy_, clock);
-  charged_ = charge_calls(*origin_, *budget_);
   if (auto opened = open_gate(); !opened) return opened;
   transfer_ = TransferEngine::create({.read_deadline = config_.read_deadline}, *origin_, *store_,
                                      clock, metrics_);
@@ -221,6 +222,7 @@ Result<void> RunningDaemon::open_parts() {
                         .overlay_bytes_per_user = config_.user_size,
                         .overlay_files_per_user = config_.user_files,
                         .own = ::geteuid(),
+                        .owner_of = [this](uid_t user) { return wallet_->owner_of(user); },
                         .recorder = &recorder_,
                         .budget = budget_.get()},
                        *catalog_, *store_, *transfer_, *prefetcher_, *handover_, system_disk(), clock,

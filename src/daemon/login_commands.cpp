@@ -19,6 +19,10 @@ void LoginCommands::login(const Peer& peer, const nlohmann::json& request,
   if (token->empty()) return done(fail(Code::invalid, "the token is empty"));
   if (token->reveal().size() > kMostToken) return done(fail(Code::invalid, "the token is too long"));
   const uid_t user = wallet_.owner_of(peer.uid);
+  // In a container everybody is uid 0.
+  if (user == 0)
+    return done(fail(Code::refused, "root's token is the daemon's own: HF_TOKEN or token_file, where the "
+                                    "daemon is started"));
   origin_.ask_name(*token, [&access = access_, &wallet = wallet_, user, token = *token,
                             done = std::move(done)](Result<std::string> name) mutable {
     if (!name && name.error().code == Code::needs_login)
@@ -38,8 +42,8 @@ Result<nlohmann::json> LoginCommands::logout(const Peer& peer) const {
   const uid_t user = wallet_.owner_of(peer.uid);
   const auto had = wallet_.drop(user);
   if (!had) return fail(Error(had.error()));
-  access_.forget(user);
-  log(Level::info, "access", "user {} has logged out", user);
+  if (*had) access_.forget(user);
+  if (*had) log(Level::info, "access", "user {} has logged out", user);
   return nlohmann::json{{"user", user}, {"was_logged_in", *had}};
 }
 

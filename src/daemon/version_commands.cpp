@@ -106,6 +106,7 @@ Result<std::optional<uid_t>> whom_in(const Peer& peer, const json& request) {
 }  // namespace
 
 std::optional<Done<json>> VersionCommands::answer(const Peer& peer, const json& request,
+                                                  const std::function<bool(const RepoId&)>& sees,
                                                   Done<json> done) {
   const std::string command = request.at("command");
   if (command == "ref")
@@ -119,7 +120,7 @@ std::optional<Done<json>> VersionCommands::answer(const Peer& peer, const json& 
   else if (command == "record")
     done(record(peer));
   else if (command == "recorded")
-    done(recorded(peer, request));
+    done(recorded(peer, request, sees));
   else
     return done;
   return std::nullopt;
@@ -237,10 +238,12 @@ void VersionCommands::thaw(const Peer& peer, const json& request, Done<json> don
                 });
 }
 
-json VersionCommands::frozen(const Peer& peer) const {
+json VersionCommands::frozen(const Peer& peer,
+                             const std::function<bool(const RepoId&)>& sees) const {
   json list = json::array();
   for (const FrozenRef& ref : frozen_->list()) {
     if (ref.user && *ref.user != peer.uid && !is_owner(peer)) continue;
+    if (!sees(ref.repo)) continue;
     list.push_back({{"repo", ref.repo.text()},
                     {"revision", ref.revision},
                     {"commit", ref.commit.hex()},
@@ -256,7 +259,8 @@ Result<json> VersionCommands::record(const Peer& peer) {
   return json{{"recording", *number}, {"settles_ms", Recorder::kSettles.count()}};
 }
 
-Result<json> VersionCommands::recorded(const Peer& peer, const json& request) {
+Result<json> VersionCommands::recorded(const Peer& peer, const json& request,
+                                       const std::function<bool(const RepoId&)>& sees) {
   const auto number = number_of(request, "recording");
   if (!number) return fail(Error(number.error()));
   const auto from = number_of(request, "from");
@@ -265,7 +269,7 @@ Result<json> VersionCommands::recorded(const Peer& peer, const json& request) {
     auto walk = parts_.recorder.end(*number, peer.pid);
     if (!walk) return fail(walk);
     if (told_.size() >= kMostTold) told_.erase(told_.begin());
-    told_[*number] = {.root = peer.pid, .commits = versions_.explain(*walk)};
+    told_[*number] = {.root = peer.pid, .commits = versions_.explain(*walk, sees)};
   }
   const auto found = told_.find(*number);
   if (found == told_.end() || found->second.root != peer.pid)

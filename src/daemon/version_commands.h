@@ -37,12 +37,13 @@ class VersionCommands {
 
   // Answers the command, or gives `done` back: it is another's.
   std::optional<Done<nlohmann::json>> answer(const Peer& peer, const nlohmann::json& request,
+                                             const std::function<bool(const RepoId&)>& sees,
                                              Done<nlohmann::json> done);
   // {"from": 0}: repositories with their refs and commits, a page of them, of those that may be seen.
   Result<nlohmann::json> list(const nlohmann::json& request,
                               const std::function<bool(const RepoId&)>& sees) const;
   // Those that hold for the peer; all of them for who decides for all.
-  nlohmann::json frozen(const Peer& peer) const;
+  nlohmann::json frozen(const Peer& peer, const std::function<bool(const RepoId&)>& sees) const;
 
  private:
   // {"repo", "revision", "ask"}: what a ref reads: the index's word, what it is frozen at for the peer,
@@ -55,7 +56,8 @@ class VersionCommands {
   void thaw(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done) const;
   Result<nlohmann::json> record(const Peer& peer);
   // {"recording", "from"}: ends it; a page of what was read.
-  Result<nlohmann::json> recorded(const Peer& peer, const nlohmann::json& request);
+  Result<nlohmann::json> recorded(const Peer& peer, const nlohmann::json& request,
+                                  const std::function<bool(const RepoId&)>& sees);
 
   const Parts parts_;
   Versions versions_;

@@ -205,8 +205,12 @@ void BlobReader::read(const Caller& caller, NodeId node, ByteRange range, std::s
   if (!blob) return done(fail(std::move(blob.error()).during(catalog_.describe(node))));
   range = clip(range, (*blob)->identity().size);
   if (range.empty()) return done(std::vector<std::byte>{});
-  if (!(*blob)->identity().verified && may_fetch(caller)) prefetcher_.read(*blob, range, caller.uid);
+  // Of who may have nothing fetched nothing is guessed, or others would lose what is fetched ahead of them.
+  const auto tell = [&] {
+    if (!(*blob)->identity().verified && may_fetch(caller)) prefetcher_.read(*blob, range, caller.uid);
+  };
   if (servable(**blob, range)) {
+    tell();
     auto bytes = read_now(**blob, range);
     if (bytes) return done(std::move(bytes));
     if (!(*blob)->superseded())
@@ -220,6 +224,7 @@ void BlobReader::read(const Caller& caller, NodeId node, ByteRange range, std::s
   if (!sources) return done(fail(std::move(sources.error()).during(catalog_.describe(node))));
   auto charged = charge(caller, **blob, needed);
   if (!charged) return done(fail(std::move(charged.error()).during(catalog_.describe(node))));
+  tell();
   metrics_.add(Metric::reads_parked);
   metrics_.add(Metric::reads_waiting);
   auto wait = std::make_shared<Wait>(Wait{.node = node,

@@ -247,7 +247,8 @@ Result<std::unique_ptr<FileSystem>> FileSystem::open(FileSystemOptions options, 
       fs::Overlay::open(store, disk, clock, metrics, handover,
                         {.bytes = options.overlay_bytes_per_user,
                          .files = options.overlay_files_per_user,
-                         .own = options.own});
+                         .own = options.own,
+                         .owner_of = options.owner_of});
   if (!overlay) return fail(overlay);
   return std::make_unique<fs::FileSystemImpl>(options, std::move(*overlay), std::move(*directory),
                                               catalog, store, transfer, prefetcher, metrics);

@@ -73,7 +73,7 @@ void Overlay::load(const Handover& handover) {
 }
 
 OverlayNode& Overlay::add_node(State& state, OverlayNode node) {
-  State::Used& used = state.used[node.row.user];
+  State::Used& used = state.used[payer(node.row.user)];
   used.bytes += kNodeBytes + node.size;
   ++used.files;
   metrics_.add(Metric::overlay_nodes);
@@ -81,7 +81,7 @@ OverlayNode& Overlay::add_node(State& state, OverlayNode node) {
 }
 
 void Overlay::drop_node(State& state, const OverlayNode& node) {
-  State::Used& used = state.used[node.row.user];
+  State::Used& used = state.used[payer(node.row.user)];
   used.bytes -= kNodeBytes + node.size;
   --used.files;
   metrics_.add(Metric::overlay_nodes, -1);
@@ -90,6 +90,7 @@ void Overlay::drop_node(State& state, const OverlayNode& node) {
 
 Result<void> Overlay::check_limit(const State& state, uid_t user, std::uint64_t bytes,
                                   std::uint64_t files) const {
+  user = payer(user);
   if (user == 0 || user == limits_.own) return {};
   const auto found = state.used.find(user);
   const State::Used used = found == state.used.end() ? State::Used{} : found->second;

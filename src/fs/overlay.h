@@ -8,6 +8,7 @@
 // is not held while bytes move.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,6 +30,7 @@ class Overlay {
   struct Limits {  // of each user, but for root and `own`; nothing: no limit
     std::optional<std::uint64_t> bytes, files;
     uid_t own = 0;
+    std::function<uid_t(uid_t)> owner_of{};  // whose a uid's files count as; empty: its own
   };
   // Reads the rows, with the changes that a process before this one had not written and the nodes that it
   // had open, and removes data files that no row names. `handover` outlives it.
@@ -109,7 +111,7 @@ class Overlay {
     struct Used {
       std::uint64_t bytes = 0, files = 0;
     };
-    std::unordered_map<uid_t, Used> used;  // by user
+    std::unordered_map<uid_t, Used> used;  // by payer()
     std::uint64_t next_number = 0;
   };
   // What is to be done to the disk once the lock is gone, and to the index now.
@@ -140,6 +142,8 @@ class Overlay {
   Disk& disk_;
   const Clock& clock_;
   Metrics& metrics_;
+  uid_t payer(uid_t user) const { return limits_.owner_of ? limits_.owner_of(user) : user; }
+
   const Limits limits_;
   const std::string directory_;
   Store& store_;

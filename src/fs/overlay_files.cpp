@@ -19,7 +19,7 @@ Result<void> Overlay::resize(State& state, OverlayNode& node, std::uint64_t size
   if (size > kLargestFile) return fail(Code::invalid, "too large");
   if (size > node.size)
     if (auto room = check_limit(state, node.row.user, size - node.size, 0); !room) return room;
-  std::uint64_t& used = state.used[node.row.user].bytes;
+  std::uint64_t& used = state.used[payer(node.row.user)].bytes;
   used = used - node.size + size;
   node.size = size;
   return {};
@@ -32,7 +32,7 @@ void Overlay::settle_size(NodeId node) {
   if (found == nullptr || !found->data) return;
   const auto now = found->data->state();
   if (!now) return;
-  std::uint64_t& used = state->used[found->row.user].bytes;
+  std::uint64_t& used = state->used[payer(found->row.user)].bytes;
   used = used - found->size + now->size;
   found->size = now->size;
 }

@@ -169,6 +169,7 @@ Result<RepoInfo> parse_repo_info(const RepoId& asked, std::string_view body) {
   repo.commit = std::move(*commit);
   if (const std::string* time = text_of(*answer, "lastModified"))
     repo.last_modified = parse_time(*time);
+  repo.tells_access = answer->contains("private") && answer->at("private").is_boolean();
   repo.is_private = is_true(*answer, "private");
   // false, true, "auto" or "manual".
   repo.is_gated = text_of(*answer, "gated") != nullptr || is_true(*answer, "gated");

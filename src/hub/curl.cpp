@@ -21,16 +21,22 @@ bool set_bundle(const std::string& path, TransportSettings& settings) {
   return true;
 }
 
-void set_protocols(CURL* easy) {
-#if LIBCURL_VERSION_NUM >= 0x075500
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS, static_cast<long>(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
+void set_quick_exit([[maybe_unused]] CURL* easy) {
 #if LIBCURL_VERSION_NUM >= 0x075700
   // A name server that does not answer must not hold up the network thread when a call ends.
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 #endif
+}
+
+void set_protocols(CURL* easy) {
+  // The library may be older than the header that this was built with.
+  constexpr auto kOldOption = static_cast<CURLoption>(181);  // CURLOPT_PROTOCOLS, which newer headers warn of
+  constexpr long kHttpAndHttps = (1 << 0) | (1 << 1);
+#if LIBCURL_VERSION_NUM >= 0x075500
+  if (curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK) return set_quick_exit(easy);
+#endif
+  curl_easy_setopt(easy, kOldOption, kHttpAndHttps);
+  set_quick_exit(easy);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 
 namespace hffs::hub {
@@ -16,6 +17,14 @@ std::string text_of(const curl_sockaddr& address) {
                     NI_NUMERICHOST) != 0)
     return "an address that cannot be read";
   return text.data();
+}
+
+// No way to read it makes an address of it.
+bool reads_as_name(std::string_view host) {
+  while (host.ends_with('.')) host.remove_suffix(1);
+  const std::string_view last = host.substr(host.rfind('.') + 1);
+  return std::ranges::all_of(host, [](char c) { return static_cast<unsigned char>(c) < 0x80 && c != '%'; }) &&
+         !last.empty() && (last.front() < '0' || last.front() > '9');
 }
 
 }  // namespace
@@ -34,7 +43,10 @@ bool Guard::admits(Zone zone, const std::string& address) {
 
 bool Guard::admits_host() {
   const auto zone = zone_of_host(url_.host);
-  return !zone || admits(*zone, url_.host);
+  if (zone) return admits(*zone, url_.host);
+  // What the proxy makes of it we do not hear: digits of another script, or a number in a notation of its own.
+  return !proxied_ || from_ == Zone::loopback || reads_as_name(url_.host) ||
+         admits(Zone::reserved, url_.host);
 }
 
 void Guard::watch(CURL* easy) {

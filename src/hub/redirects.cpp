@@ -17,11 +17,16 @@ bool is_redirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-Journey::Journey(Url endpoint, Url start, Zone sender)
+Journey::Journey(Url endpoint, Url start)
     : endpoint_(std::move(endpoint)),
       here_(std::move(start)),
       left_(!same_origin(endpoint_, here_)),
-      sender_(sender) {
+      sender_(Zone::loopback) {
+  visited_.insert(here_.text());
+}
+
+Journey::Journey(Url endpoint, Url kept, Zone sender)
+    : endpoint_(std::move(endpoint)), here_(std::move(kept)), left_(true), sender_(sender) {
   visited_.insert(here_.text());
 }
 

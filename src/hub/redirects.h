@@ -18,8 +18,9 @@ bool is_redirect(int status);
 
 class Journey {
  public:
-  // `start` is at the endpoint, or anywhere (a signed address that was kept, and who gave it).
-  Journey(Url endpoint, Url start, Zone sender = Zone::loopback);
+  Journey(Url endpoint, Url start);
+  // From a signed address that was kept, and who gave it: no token, wherever that is.
+  Journey(Url endpoint, Url kept, Zone sender);
 
   const Url& here() const { return here_; }
   // Nobody but the endpoint has been asked since the start: the token may go along.

@@ -12,6 +12,8 @@ namespace {
 // Longer addresses are nonsense; signed ones have about 1,500 bytes.
 constexpr std::size_t kMostBytes = 16'384;
 
+constexpr int kMostHostReads = 4;
+
 using Parser = std::unique_ptr<CURLU, decltype([](CURLU* parser) { curl_url_cleanup(parser); })>;
 
 std::string part(CURLU* parser, CURLUPart which, unsigned flags = 0) {
@@ -27,7 +29,17 @@ Result<Url> read_parts(CURLU* parser) {
   url.scheme = part(parser, CURLUPART_SCHEME);
   if (url.scheme != "http" && url.scheme != "https")
     return fail(Code::invalid, "an address that is neither http nor https");
-  url.host = part(parser, CURLUPART_HOST);
+  // libcurl decodes a host after it has put an IPv4 address into its usual form, and who reads the address
+  // next sees another one: until it stays the same.
+  std::string host = part(parser, CURLUPART_HOST);
+  for (int times = 0; times < kMostHostReads && url.host != host; ++times) {
+    url.host = host;
+    const Parser again(curl_url());
+    if (!again || curl_url_set(again.get(), CURLUPART_URL, fmt::format("{}://{}/", url.scheme, host).c_str(), 0) != CURLUE_OK)
+      return fail(Code::invalid, "an address without a usable host");
+    host = part(again.get(), CURLUPART_HOST);
+  }
+  if (url.host != host) return fail(Code::invalid, "an address whose host is never the same");
   std::transform(url.host.begin(), url.host.end(), url.host.begin(),
                  [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c; });
   const std::string port = part(parser, CURLUPART_PORT, CURLU_DEFAULT_PORT);

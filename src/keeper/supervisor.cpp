@@ -265,7 +265,7 @@ void Supervisor::end_of(std::optional<Worker>& worker) {
                                       worker->failure ? worker->failure->message : "");
   if (&worker == &candidate_) {
     candidate_.reset();
-    complain(true, fmt::format("the new worker cannot serve ({}); the old one goes on", why));
+    complain(worker_ && worker_->serving, fmt::format("the new worker cannot serve ({}); the old one goes on", why));
     return;
   }
   const bool by_itself = WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -306,8 +306,8 @@ void Supervisor::signalled() {
       continue;
     }
     log(Level::info, "keeper", "ending on signal {}", signal.ssi_signo);
-    ending_ = true;
-    service_.stopping(fmt::format("ending on signal {}", signal.ssi_signo));
+    if (!std::exchange(ending_, true) && !unmounted_)
+      service_.stopping(fmt::format("ending on signal {}", signal.ssi_signo));
     if (worker_) ::kill(worker_->pid, SIGTERM);
   }
 }
@@ -321,7 +321,7 @@ void Supervisor::replace(pid_t asked_by) {
   own_image_ = false;
   auto started = start_worker(options_, false);
   if (started) candidate_ = std::move(*started);
-  else complain(true, started.error().message);
+  else complain(worker_->serving.has_value(), started.error().message);
 }
 
 void Supervisor::complain(bool serves, const std::string& what) {

@@ -22,13 +22,21 @@ namespace {
 constexpr unsigned kLifetime = 4;  // seconds; its reader is less patient
 constexpr std::size_t kMostToken = 4'096, kMostEnvironment = std::size_t{1} << 20;
 
+// The disk's or the server's fault, and no answer.
+bool says_nothing(int reason) {
+  return reason == EIO || reason == ESTALE || reason == ETIMEDOUT || reason == EHOSTDOWN || reason == EHOSTUNREACH ||
+         reason == ENOMEM || reason == ENFILE || reason == EMFILE || reason == EINTR;
+}
+
 std::string read_file(const std::string& path, std::size_t most) {
   // A FIFO or a device in the token's place must not hold it up.
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!file && says_nothing(errno)) ::_exit(1);
   std::string text;
   std::array<char, 4'096> bytes;
   while (file && text.size() < most) {
     const ssize_t count = ::read(file.get(), bytes.data(), bytes.size());
+    if (count < 0 && says_nothing(errno)) ::_exit(1);
     if (count <= 0) break;
     text.append(bytes.data(), static_cast<std::size_t>(count));
   }
@@ -87,18 +95,21 @@ std::string token_of(pid_t process, const std::string& home) {
   passwd entry{};
   passwd* found = nullptr;
   std::string buffer(16'384, '\0');
-  if (::getpwuid_r(user, &entry, buffer.data(), buffer.size(), &found) != 0) found = nullptr;
+  const int lookup = ::getpwuid_r(user, &entry, buffer.data(), buffer.size(), &found);
+  // "There is no such user" has many numbers (getpwnam(3)).
+  if (lookup == EIO || lookup == EINTR || lookup == EMFILE || lookup == ENFILE || lookup == ENOMEM) ::_exit(1);
+  if (lookup != 0) found = nullptr;
   const gid_t group = found != nullptr ? found->pw_gid : static_cast<gid_t>(user);
   const bool grouped = found != nullptr ? ::initgroups(found->pw_name, group) == 0 : ::setgroups(0, nullptr) == 0;
   if (!grouped || ::setresgid(group, group, group) != 0 || ::setresuid(user, user, user) != 0) ::_exit(1);
-  // Nor may he look into, or stop, what was root's a moment ago.
+  // Nor may he look into what was root's a moment ago.
   ::prctl(PR_SET_DUMPABLE, 0);
   // Descriptors of the keeper are not his.
   if (out != 3 && ::dup3(out, 3, O_CLOEXEC) < 0) ::_exit(1);
   ::close_range(4, ~0u, 0);
   (void)!::chdir("/");
-  const std::string token = token_of(process, found != nullptr ? found->pw_dir : "");
-  (void)!::write(3, token.data(), std::min(token.size(), kMostToken));
+  const std::string token = '+' + token_of(process, found != nullptr ? found->pw_dir : "");
+  (void)!::write(3, token.data(), std::min(token.size(), kMostToken + 1));
   ::_exit(0);
 }
 

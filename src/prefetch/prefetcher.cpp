@@ -292,7 +292,8 @@ void Worker::pump(File& file) {
     if (options_.budget != nullptr) {
       const std::uint64_t cost = missing_bytes(*file.blob, range);
       const uid_t user = file.group->reader;
-      if (!options_.budget->take_bytes(user, cost)) return give_up(file, *run);
+      // That is his, and no trouble of the file.
+      if (!options_.budget->take_bytes(user, cost)) return file.plan.forget(*run);
       charge = std::make_shared<Charge>(*options_.budget, user, cost);
     }
     file.in_flight += range.size;

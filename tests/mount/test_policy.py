@@ -555,3 +555,21 @@ def test_Y9_the_settings_and_where_they_come_from(make):
     assert wrong.code == 2 and f"{file}:3: user_bytes: must be a size" in wrong.err and not wrong.out, wrong
     assert hffs("config", "check", folder / "missing.toml", env=env).code == 2
     assert hffs("config", "check", env=env | {"HF_ENDPOINT": "ftp://x"}).code == 2
+
+
+def write_refs(folder, count):
+    for number in range(count):
+        with open(f"{folder}/made-{number}", "w") as file:
+            file.write("x")
+    return count
+
+
+def test_Y6_writing_refs_asks_the_hub_so_often_and_no_more(make, root):
+    world = make.world()
+    mount = make.mount(world, "--allow-other")
+    repo = world.add()
+    os.stat(mount.repo(repo.id) / "refs/main")
+    before = len(world.asked(kind="info"))
+    assert in_child(write_refs, mount.repo(repo.id) / "refs", 300, user=ALICE) == 300
+    # Each name is looked up before it is made; what is asked for after the writes is bounded.
+    assert len(world.asked(kind="info")) - before <= 300 + 130

@@ -2,6 +2,7 @@
 """Many users on one mount: docs/SEMANTICS.md, Users (U1…). Real uids, each with a token of its own."""
 import errno
 import hashlib
+import json
 import os
 import shutil
 import statistics
@@ -152,6 +153,42 @@ def test_U2_not_by_its_blobs_name_in_another_repository(server):
     server.sees(BOB, server.dir(public) / "snapshots" / public.commit)
     for user in (ALICE, BOB):
         assert server.sees(user, server.dir(public) / "blobs" / mine.etags["model.bin"]) == errno.ENOENT
+
+
+@pytest.mark.parametrize("what", ["ref", "snapshot", "branch that goes"])
+def test_U2_a_revision_that_is_not_there_opens_nothing(server, what):
+    """That the Hub has no such revision says nothing of who may see the rest."""
+    repo = server.private(ALICE)
+    path = server.mount.file(repo, "config.json")
+    server.sees(ALICE, path)
+    if what == "branch that goes":
+        server.world.hub.add_branch(repo.name, "old")
+        server.sees(ALICE, server.dir(repo) / "refs/old")
+        server.world.hub.delete_ref(repo.name, "branch", "old")
+    missing = {"ref": "refs/typo", "snapshot": "snapshots/v9", "branch that goes": "refs/old"}[what]
+    for _ in range(3):
+        server.sees(ALICE, server.dir(repo) / missing)
+        for user in (BOB, CAROL, 0):
+            assert server.sees(user, path) == errno.ENOENT
+    server.mount.umount()
+    server.mount.remount()
+    assert server.sees(BOB, path) == errno.ENOENT, "in the next process"
+    assert server.sees(ALICE, path) == hex_of(repo, "config.json")
+
+
+@pytest.mark.parametrize("kind", ["public", "private", "gated"])
+def test_U1_U2_a_repository_without_main(server, kind):
+    options = {"public": {}, "private": dict(private=True, allowed=["alice"]), "gated": dict(gated="auto", granted=["alice"])}
+    repo = server.add(**options[kind])
+    server.world.hub.add_branch(repo.name, "other")
+    server.world.hub.delete_ref(repo.name, "branch", "main")
+    path = server.mount.file(repo, "config.json")
+    other = hex_of(repo, "config.json") if kind == "public" else errno.ENOENT
+    for user in (CAROL, BOB):
+        found = server.sees(user, path)
+        assert found == other or (kind == "gated" and found == errno.EACCES), found
+    assert server.sees(ALICE, path) == hex_of(repo, "config.json")
+    assert server.sees(CAROL, path) in (other, errno.EACCES if kind == "gated" else other)
 
 
 def test_U2_one_content_of_two_repositories(server):
@@ -395,7 +432,7 @@ def test_U8_what_the_hub_said_last_holds(server):
     server.world.hub.down()
     time.sleep(1)  # twice the verdict's time
     assert server.sees(ALICE, path) == hex_of(repo, "config.json")
-    for user in (BOB, CAROL):
+    for user in (BOB, CAROL, 0):
         assert server.sees(user, path) == errno.ENOENT
     server.mount.umount()
     server.mount.remount()
@@ -419,6 +456,13 @@ def test_U9_root_has_its_own_token_alone(root, make):
     for user in (ALICE, BOB):
         assert in_child(look, path, user=user) == errno.ENOENT
         assert mount.repo(repo.id).name not in in_child(look, mount.point, user=user)
+
+
+def test_U9_root_does_not_log_in(server):
+    """Everybody who is uid 0 in a container would have it."""
+    done = login(server, 0, server.tokens[ALICE])
+    assert done.code == 15 and "token_file" in done.err, done
+    assert server.sees(0, server.dir(server.private(ALICE))) == errno.ENOENT
 
 
 def test_U9_not_even_the_one_that_root_s_program_has(server):
@@ -504,6 +548,57 @@ def test_U13_the_socket_says_no_more_than_the_mount(server, words):
         assert done.err.replace(repo.id, "acme/nothing-at-all") == nothing.err, "it tells the two apart"
     else:
         assert done.code == 0 and repo.id not in done.out, done
+
+
+def test_U13_a_lock_names_nothing_that_its_user_may_not_see(server):
+    """One content of a public repository and of a private one that came later."""
+    text = fresh_bytes(3000)
+    public = server.world.add({"LICENSE": text})
+    server.sees(CAROL, server.mount.file(public, "LICENSE"))
+    private = server.world.add({"LICENSE": text, "weights.bin": fresh_bytes(5000)}, private=True, allowed=["alice"])
+    assert server.sees(ALICE, server.mount.file(private, "LICENSE")) == text[:20].hex()
+    done = subprocess.run([HFFS, "lock", "--mount", server.mount.point, "-o", "-", "--", "cat", "LICENSE"], user=CAROL, group=CAROL,
+                          extra_groups=[], capture_output=True, text=True, timeout=60, cwd=server.mount.file(public, "LICENSE").parent,
+                          errors="replace", env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"})
+    assert private.id not in done.stdout and private.commit not in done.stdout, done
+
+
+def test_U13_counts_tell_nothing(root, make):
+    """Of a repository that the daemon's own token reads."""
+    world = make.world()
+    mount = make.mount(world, "--allow-other", env={"HF_TOKEN": world.hub.add_user("alice")})
+    repo = world.add(private=True, allowed=["alice"])
+
+    def counts():
+        done = mount.hffs("status", "--json", "--state-dir", mount.state, user=CAROL)
+        return json.loads(done.out)["catalog"]
+    before = counts()
+    for id in (repo.id, "acme/nothing"):
+        assert in_child(look, mount.repo(id), user=CAROL) == errno.ENOENT
+        assert counts() == before
+
+
+def test_U13_what_is_frozen_for_all(server):
+    repo = server.private(ALICE)
+    server.sees(ALICE, server.mount.file(repo, "config.json"))
+    done = server.mount.hffs("pin", f"{repo.id}@{repo.commit}", "--ref", "main", "--all", "--state-dir", server.mount.state)
+    assert repo.id not in server.mount.hffs("pins", "--state-dir", server.mount.state, user=CAROL).out, done
+
+
+def test_U14_what_was_private_does_not_become_public(server):
+    """History is squashed, and then it is published: the commit of before is nobody's any more."""
+    repo = server.private(ALICE)
+    old = server.mount.file(repo, "config.json")
+    assert server.sees(ALICE, old) == hex_of(repo, "config.json")
+    server.world.hub.force_push(repo.name, {"config.json": fresh_bytes(200)})
+    now = server.world.hub.repo(repo.name)
+    now.commits.pop(repo.commit, None)
+    server.world.hub.set_private(repo.name, False)
+    new = server.world.at(repo, now.commit.id)
+    eventually(lambda: not isinstance(server.sees(CAROL, server.mount.file(new, "config.json")), int), 60, "what is public")
+    for user in (CAROL, BOB, ALICE):
+        assert server.sees(user, old) == errno.ENOENT
+        assert server.sees(user, server.mount.blob(repo, "model.bin")) == errno.ENOENT
 
 
 def test_U14_public_and_then_private(server):

@@ -81,6 +81,18 @@ TEST(PolicyTest, DenyWinsAndNoAllowIsAll) {
   EXPECT_FALSE(Policy(rules(std::vector<std::string>{}, {})).permits(repo("acme/one")));  // an empty list
 }
 
+TEST(BudgetOfOwnersTest, SubordinateUidsAreTheirOwners) {
+  Budget budget({.user_bytes = 100, .total_bytes = {}, .user_requests = 2}, 0, nullptr, system_clock(),
+                [](uid_t user) { return user >= 100'000 ? uid_t{1'001} : user; });
+  EXPECT_TRUE(budget.take_bytes(100'000, 60));
+  EXPECT_FALSE(budget.take_bytes(100'001, 60));
+  EXPECT_FALSE(budget.take_bytes(1'001, 60));
+  EXPECT_TRUE(budget.take_bytes(1'002, 60));
+  EXPECT_TRUE(budget.take_request(100'000));
+  EXPECT_TRUE(budget.take_request(100'001));
+  EXPECT_FALSE(budget.take_request(100'002));
+}
+
 TEST(PolicyTest, WhatIsNotPermittedIsNotAskedFor) {
   struct Inner final : AccessControl {
     explicit Inner(int& count) : asked(count) {}

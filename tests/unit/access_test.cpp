@@ -42,7 +42,7 @@ class OneRepo final : public Origin {
     ++looks;
     if (away) return done(fail(Code::unreachable, "away"));
     if (visibility == Visibility::hidden) return done(fail(Code::not_found, "no repository"));
-    done(RepoInfo{.id = repo, .is_gated = visibility == Visibility::gated});
+    done(RepoInfo{.id = repo, .tells_access = tells, .is_gated = visibility == Visibility::gated});
   }
   void check_access(const RepoId&, Secret token, Done<void> done) override {
     ++checks;
@@ -55,7 +55,7 @@ class OneRepo final : public Origin {
 
   Visibility visibility = Visibility::hidden;
   std::set<std::string> may{"alices"};
-  bool away = false;
+  bool away = false, tells = true;
   int looks = 0, checks = 0;
   std::function<void()> on_check;
 };
@@ -84,7 +84,7 @@ class AccessTest : public testing::Test {
     access->connect(
         [this](const RepoId& repo, Done<RepoInfo> done) {
           hub.look(repo, [this, repo, done = std::move(done)](Result<RepoInfo> info) mutable {
-            if (info)
+            if (info && info->tells_access)
               kept = *access->note(repo, info->id,
                                    info->is_gated ? Visibility::gated : Visibility::open);
             done(std::move(info));
@@ -120,6 +120,29 @@ TEST_F(AccessTest, PublicIsForEverybodyAndCostsOneLook) {
   EXPECT_EQ(hub.checks, 0);
   EXPECT_TRUE(grants.choose(kRepo).empty());
   EXPECT_EQ(kept.visibility, Visibility::open);
+}
+
+TEST_F(AccessTest, WhereNobodySaysForWhomItIsTheFilesAreAskedFor) {
+  hub.tells = false;
+  hub.visibility = Visibility::gated;
+  EXPECT_NE(decide(kBob), 0) << "found by name is not open";
+  EXPECT_FALSE(access->is_open(kRepo));
+  hub.visibility = Visibility::open;
+  clock.advance(31s);
+  EXPECT_EQ(decide(kBob), 0);
+  EXPECT_TRUE(access->is_open(kRepo));
+}
+
+TEST_F(AccessTest, OneUsersLogoutsAreNobodyElses) {
+  hub.on_check = [this] { access->forget(kBob); };
+  EXPECT_EQ(decide(kAlice), 0);
+}
+
+TEST_F(AccessTest, WhoMakesHisOwnCheckFailKeepsNothing) {
+  EXPECT_EQ(decide(kAlice), 0);
+  access->forget(kAlice);
+  wallet.hang = true;
+  EXPECT_NE(decide(kAlice), 0) << "no token is known to be good";
 }
 
 TEST_F(AccessTest, PrivateIsForWhoIsLetIn) {
@@ -171,7 +194,7 @@ TEST_F(AccessTest, TheLastVerdictHoldsWhileTheHubIsAway) {
   clock.advance(24h);
   EXPECT_EQ(decide(kAlice), 0);
   EXPECT_NE(decide(kBob), 0);
-  EXPECT_EQ(decide(kOwn), 0) << "the store is his";
+  EXPECT_NE(decide(kOwn), 0) << "uid 0 is everybody in a container";
   open();
   EXPECT_EQ(decide(kAlice), 0) << "in the next process";
   EXPECT_NE(decide(kBob), 0);
@@ -319,7 +342,7 @@ TEST(WalletTest, WhereATokenComesFrom) {
   const test::TemporaryDirectory folder;
   test::ManualClock clock;
   int asked = 0;
-  std::string lies = "hf_from_file\n";
+  std::string lies = "+hf_from_file\n";
   WalletOptions options{.own = kOwn, .token = Secret("services"), .directory = folder.path() + "/tokens"};
   options.reader = [&](uid_t user, pid_t) -> Result<UniqueFd> {
     ++asked;
@@ -347,13 +370,19 @@ TEST(WalletTest, WhereATokenComesFrom) {
   EXPECT_TRUE(*wallet->drop(kAlice));
   EXPECT_FALSE(*wallet->drop(kAlice));
   EXPECT_EQ(find(kAlice), "hf_from_file");
-  lies = "evil\r\nX: y";
+  lies = "+evil\r\nX: y";
   clock.advance(61s);
   EXPECT_EQ(find(kAlice), "");
-  lies = std::string(10'000, 'h');
+  lies = '+' + std::string(10'000, 'h');
   clock.advance(3s);
   EXPECT_LE(find(kAlice).size(), 8'192u);
   EXPECT_EQ(find(kOwn), "services");
+  // Who could not look has not found that there is none.
+  lies.clear();
+  clock.advance(61s);
+  const auto unknown =
+      wait_for<Secret>([&](auto done) { wallet->find({.uid = kAlice}, std::move(done)); });
+  EXPECT_EQ(unknown.error().code, Code::io);
 }
 
 TEST(WalletTest, AHomeThatHangsIsGivenUp) {
@@ -371,7 +400,11 @@ TEST(WalletTest, AHomeThatHangsIsGivenUp) {
   EXPECT_EQ(found.error().code, Code::timed_out);
   const auto again = wait_for<Secret>([&](auto done) { wallet->find({.uid = kAlice}, std::move(done)); });
   EXPECT_EQ(again.error().code, Code::timed_out) << "it is not taken for a home without a token";
-  EXPECT_EQ(kept.size(), 1u) << "nor asked again at once";
+  EXPECT_EQ(kept.size(), 1u) << "nor asked again while that one is there";
+  ASSERT_TRUE(wallet->drop(kAlice));
+  const auto third = wait_for<Secret>([&](auto done) { wallet->find({.uid = kAlice}, std::move(done)); });
+  EXPECT_EQ(third.error().code, Code::timed_out);
+  EXPECT_EQ(kept.size(), 1u);
 }
 
 }  // namespace
