@@ -23,6 +23,7 @@ class Recent {
     (*keys)[key] = clock_.now() + time;
   }
   void forget(const std::string& key) { keys_.lock()->erase(key); }
+  void forget_all() { keys_.lock()->clear(); }
   bool knows(const std::string& key) {
     auto keys = keys_.lock();
     const auto found = keys->find(key);

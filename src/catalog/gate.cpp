@@ -23,6 +23,8 @@ void CatalogImpl::connect_gate() {
       [weak = weak_from_this()](const RepoId& repo, const Standing& standing) {
         const auto self = weak.lock();
         if (!self) return;
+        self->resolver_->believe_again();
+        self->trees_->believe_again();
         self->store_.write(
             [repo, standing](WriteTxn& txn) {
               if (const auto number = find_repo(txn, repo)) put_standing(txn, *number, standing);

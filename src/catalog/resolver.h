@@ -35,6 +35,8 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
   void find(const RepoId& repo, const std::string& revision, Done<Resolution> done);
   // Somebody was just let in: that it is missing was another's answer.
   void believe(const RepoId& repo) { missing_.forget(repo.layout()); }
+  // Somebody has more rights now than who asked before.
+  void believe_again() { missing_.forget_all(); }
   // Asks now, unless the name is known to be missing.
   void resolve(const RepoId& repo, const std::string& revision, Done<Resolution> done);
   // Whether `path` is a directory of refs ("feature" where a branch "feature/x" exists): its row.

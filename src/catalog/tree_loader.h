@@ -34,6 +34,11 @@ class TreeLoader : public std::enable_shared_from_this<TreeLoader> {
   void confirm(CommitNumber commit, Done<void> done);
   // The Hub had no tree of it a moment ago.
   bool is_gone(CommitNumber commit);
+  // Somebody has more rights now than who asked before.
+  void believe_again() {
+    missing_.forget_all();
+    gone_.forget_all();
+  }
   // No timer fires any more.
   void stop() { timer_.stop(); }
 
