@@ -98,7 +98,10 @@ bool Verdicts::is_open(const RepoId& repo) {
 void Verdicts::ask(Question question) {
   const RepoId repo = question.repo;
   // Found by the daemon's own token a moment ago: as long as what was not found.
-  if (private_.knows(repo.layout())) return ask_token(std::move(question));
+  if (private_.knows(repo.layout())) {
+    question.proven = true;
+    return ask_token(std::move(question));
+  }
   look_(repo, [self = shared_from_this(), question = std::move(question)](
                   Result<RepoInfo> info) mutable {
     if (info) {
@@ -107,6 +110,7 @@ void Verdicts::ask(Question question) {
       if (!info->tells_access) return self->check_everybody(std::move(question), info->id);
       question.refusal = info->is_gated && !info->is_private ? Code::denied : Code::not_found;
       question.found = question.refusal == Code::denied;
+      question.proven = !question.found;
       if (!question.found)
         self->private_.remember(question.repo.layout(), self->options_.missing_ttl);
       return self->ask_token(std::move(question));
@@ -115,6 +119,7 @@ void Verdicts::ask(Question question) {
     if (code != Code::not_found && code != Code::needs_login && code != Code::denied)
       return self->could_not_ask(question, std::move(info.error()));
     if (code == Code::denied) question.refusal = Code::denied;
+    question.proven = code == Code::not_found;
     self->ask_token(std::move(question));
   });
 }
@@ -154,7 +159,7 @@ void Verdicts::ask_token(Question question) {
     if (!token) return self->flights_.land(question.key, fail(token));
     if (token->empty()) {
       // As for who has one: asked again soon, whether it is there or not.
-      if (question.refusal == Code::not_found) self->gone_.remember(question.key, kGated);
+      if (question.proven) self->gone_.remember(question.key, kGated);
       return self->turn_away(question, question.refusal);
     }
     question.checked = true;

@@ -43,6 +43,7 @@ struct Question {
   Code refusal = Code::not_found;  // what it is for who is not let in
   bool found = false;  // gated, by everybody's right
   bool checked = false;  // with the user's
+  bool proven = false;  // that there is none for everybody: a mirror's trouble with a login proves nothing
 };
 
 class Verdicts : public std::enable_shared_from_this<Verdicts> {
