@@ -10,10 +10,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array kLevels{"debug", "info", "warn", "error"};
-constexpr std::array kPolicies{"off", "adaptive", "file", "snapshot"};
+constexpr std::array kLevelWords{"debug", "info", "warn", "error"};
+constexpr std::array kPolicyWords{"off", "adaptive", "file", "snapshot"};
 
-double seconds_of(std::chrono::milliseconds time) {
+double as_seconds(std::chrono::milliseconds time) {
   return std::chrono::duration<double>(time).count();
 }
 
@@ -113,22 +113,22 @@ Result<SettingsReport> report_config(const Flags& flags, const Environment& envi
   report.add("allow_other", config->allow_other,
              {.flag = given(flags.allow_other, "--allow-other"), .in_file = file.allow_other.has_value()});
   report.add("user_tokens", config->user_tokens ? "files" : "login", {.in_file = file.user_tokens.has_value()});
-  report.add("access_ttl", seconds_of(config->access_ttl), {.in_file = file.access_ttl.has_value()});
+  report.add("access_ttl", as_seconds(config->access_ttl), {.in_file = file.access_ttl.has_value()});
   report.add("internal_hosts", config->internal_hosts, {.in_file = file.internal_hosts.has_value()});
   report.add("offline", config->offline,
              {given(flags.offline, "--offline"), report.variable("HF_HUB_OFFLINE"), file.offline.has_value()});
   report.add("offline_partial", config->offline_partial,
              {.flag = given(flags.offline_partial, "--offline-partial"), .in_file = file.offline_partial.has_value()});
-  report.add("log_level", kLevels.at(static_cast<std::size_t>(config->log_level)),
+  report.add("log_level", kLevelWords.at(static_cast<std::size_t>(config->log_level)),
              {given(flags.log_level, "--log-level"), report.variable("HFFS_LOG"), file.log_level.has_value()});
   report.add("log_file", config->log_file.empty() ? json() : json(config->log_file),
              {.flag = given(flags.log_file, "--log-file"), .in_file = file.log_file.has_value()});
-  report.add("ref_ttl", seconds_of(config->ref_ttl),
+  report.add("ref_ttl", as_seconds(config->ref_ttl),
              {.flag = given(flags.ref_ttl, "--ref-ttl"), .in_file = file.ref_ttl.has_value()});
-  report.add("read_deadline", seconds_of(config->read_deadline),
+  report.add("read_deadline", as_seconds(config->read_deadline),
              {.flag = given(flags.read_deadline, "--read-deadline"), .in_file = file.read_deadline.has_value()});
-  report.add("sync_interval", seconds_of(config->sync_interval), {.in_file = file.sync_interval.has_value()});
-  report.add("prefetch", kPolicies.at(static_cast<std::size_t>(config->prefetch)),
+  report.add("sync_interval", as_seconds(config->sync_interval), {.in_file = file.sync_interval.has_value()});
+  report.add("prefetch", kPolicyWords.at(static_cast<std::size_t>(config->prefetch)),
              {.flag = given(flags.prefetch, "--prefetch"), .in_file = file.prefetch.has_value()});
   report.add("max_size", config->limits.max_size == 0 ? json() : json(config->limits.max_size),
              {.flag = given(flags.max_size, "--max-size"), .in_file = file.max_size.has_value()});

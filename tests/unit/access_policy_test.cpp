@@ -134,12 +134,12 @@ class ManualClock final : public Clock {
   std::atomic<std::int64_t> time = 1'000'000;
 };
 
-constexpr uid_t kAlice = 1'001, kBob = 1'002, kOwn = 1'003;
+constexpr uid_t kFirst = 1'001, kSecond = 1'002, kDaemons = 1'003;
 
 class BudgetTest : public testing::Test {
  protected:
   std::unique_ptr<Budget> made(BudgetLimits limits) {
-    return std::make_unique<Budget>(limits, kOwn, std::make_shared<const Policy>(Policy::Rules{}),
+    return std::make_unique<Budget>(limits, kDaemons, std::make_shared<const Policy>(Policy::Rules{}),
                                     clock_);
   }
   void pass(std::chrono::seconds time) { clock_.time += time.count(); }
@@ -150,64 +150,64 @@ class BudgetTest : public testing::Test {
 
 TEST_F(BudgetTest, ADayIsFullToTheByteAndEndsAfterADay) {
   const auto budget = made({.user_bytes = 100});
-  EXPECT_TRUE(budget->take_bytes(kAlice, 60));
+  EXPECT_TRUE(budget->take_bytes(kFirst, 60));
   pass(hours(12));
-  EXPECT_EQ(code(budget->take_bytes(kAlice, 41)), Code::over_quota);
-  EXPECT_TRUE(budget->take_bytes(kAlice, 40));
-  EXPECT_TRUE(budget->take_bytes(kBob, 100)) << "another's";
-  EXPECT_EQ(code(budget->take_bytes(kAlice, 1)), Code::over_quota);
+  EXPECT_EQ(code(budget->take_bytes(kFirst, 41)), Code::over_quota);
+  EXPECT_TRUE(budget->take_bytes(kFirst, 40));
+  EXPECT_TRUE(budget->take_bytes(kSecond, 100)) << "another's";
+  EXPECT_EQ(code(budget->take_bytes(kFirst, 1)), Code::over_quota);
   pass(hours(11) - minutes(1));
-  EXPECT_EQ(code(budget->take_bytes(kAlice, 60)), Code::over_quota) << "not a day yet";
+  EXPECT_EQ(code(budget->take_bytes(kFirst, 60)), Code::over_quota) << "not a day yet";
   pass(hours(1) + minutes(1));
-  EXPECT_TRUE(budget->take_bytes(kAlice, 60));
-  EXPECT_EQ(code(budget->take_bytes(kAlice, 1)), Code::over_quota);
+  EXPECT_TRUE(budget->take_bytes(kFirst, 60));
+  EXPECT_EQ(code(budget->take_bytes(kFirst, 1)), Code::over_quota);
   pass(hours(24 * 400));
-  EXPECT_TRUE(budget->take_bytes(kAlice, 100));
+  EXPECT_TRUE(budget->take_bytes(kFirst, 100));
 }
 
 TEST_F(BudgetTest, WhatIsTooMuchIsRefusedHoweverMuchItIs) {
   const auto budget = made({.user_bytes = 100});
-  EXPECT_EQ(code(budget->take_bytes(kAlice, ~std::uint64_t{0})), Code::over_quota);
-  EXPECT_TRUE(budget->take_bytes(kAlice, 100));
+  EXPECT_EQ(code(budget->take_bytes(kFirst, ~std::uint64_t{0})), Code::over_quota);
+  EXPECT_TRUE(budget->take_bytes(kFirst, 100));
 }
 
 TEST_F(BudgetTest, AllTogetherAndWhoIsNeverRefused) {
   const auto budget = made({.user_bytes = 100, .total_bytes = 150});
-  EXPECT_TRUE(budget->take_bytes(kAlice, 80));
-  EXPECT_EQ(code(budget->take_bytes(kBob, 71)), Code::over_quota);
-  EXPECT_TRUE(budget->take_bytes(kBob, 70));
-  EXPECT_TRUE(budget->take_bytes(kOwn, 1'000));
+  EXPECT_TRUE(budget->take_bytes(kFirst, 80));
+  EXPECT_EQ(code(budget->take_bytes(kSecond, 71)), Code::over_quota);
+  EXPECT_TRUE(budget->take_bytes(kSecond, 70));
+  EXPECT_TRUE(budget->take_bytes(kDaemons, 1'000));
   EXPECT_TRUE(budget->take_bytes(0, 1'000));
   const auto state = budget->state();
   EXPECT_EQ(state.total_bytes, 2'150u);
   ASSERT_EQ(state.users.size(), 4u);
-  EXPECT_EQ(state.users[1].user, kAlice);
+  EXPECT_EQ(state.users[1].user, kFirst);
   EXPECT_EQ(state.users[1].over, "");
   EXPECT_EQ(state.users[2].over, "total_bytes");
 }
 
 TEST_F(BudgetTest, QuestionsOfAnHour) {
   const auto budget = made({.user_requests = 3});
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(budget->take_request(kAlice));
-  EXPECT_EQ(code(budget->take_request(kAlice)), Code::over_quota);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(budget->take_request(kFirst));
+  EXPECT_EQ(code(budget->take_request(kFirst)), Code::over_quota);
   EXPECT_EQ(budget->state().users[0].over, "user_requests");
-  budget->give_request_back(kAlice);
-  EXPECT_TRUE(budget->take_request(kAlice));
+  budget->give_request_back(kFirst);
+  EXPECT_TRUE(budget->take_request(kFirst));
   pass(minutes(54));
-  EXPECT_EQ(code(budget->take_request(kAlice)), Code::over_quota);
+  EXPECT_EQ(code(budget->take_request(kFirst)), Code::over_quota);
   pass(minutes(6));
-  EXPECT_TRUE(budget->take_request(kAlice));
+  EXPECT_TRUE(budget->take_request(kFirst));
   EXPECT_EQ(budget->state().users[0].over, "");
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(budget->take_request(0));
 }
 
 TEST_F(BudgetTest, NothingIsOffAndOffIsAll) {
   const auto closed = made({.user_bytes = 0, .user_requests = 0});
-  EXPECT_FALSE(closed->take_bytes(kAlice, 1));
-  EXPECT_FALSE(closed->take_request(kAlice));
+  EXPECT_FALSE(closed->take_bytes(kFirst, 1));
+  EXPECT_FALSE(closed->take_request(kFirst));
   const auto open = made({.user_bytes = std::nullopt, .user_requests = std::nullopt});
-  EXPECT_TRUE(open->take_bytes(kAlice, ~std::uint64_t{0} / 2));
-  for (int i = 0; i < 20'000; ++i) ASSERT_TRUE(open->take_request(kAlice));
+  EXPECT_TRUE(open->take_bytes(kFirst, ~std::uint64_t{0} / 2));
+  for (int i = 0; i < 20'000; ++i) ASSERT_TRUE(open->take_request(kFirst));
 }
 
 // A charge is what was begun for him and came.
@@ -223,8 +223,8 @@ TEST_F(BudgetTest, AChargeIsSettledInAnyOrder) {
   for (const auto& [begun, failed, left] :
        std::initializer_list<Case>{{10, 0, 10}, {4, 0, 4}, {0, 0, 0}, {10, 3, 7}, {4, 10, 0}}) {
     const auto budget = made({.user_bytes = 100});
-    ASSERT_TRUE(budget->take_bytes(kAlice, 10));
-    Charge charge(*budget, kAlice, 10);
+    ASSERT_TRUE(budget->take_bytes(kFirst, 10));
+    Charge charge(*budget, kFirst, 10);
     charge.begun(begun);
     charge.failed(failed);
     EXPECT_EQ(used(*budget), left);
@@ -232,8 +232,8 @@ TEST_F(BudgetTest, AChargeIsSettledInAnyOrder) {
     EXPECT_EQ(used(*budget), left + 5);
   }
   const auto budget = made({.user_bytes = 100});
-  ASSERT_TRUE(budget->take_bytes(kAlice, 10));
-  Charge charge(*budget, kAlice, 10);
+  ASSERT_TRUE(budget->take_bytes(kFirst, 10));
+  Charge charge(*budget, kFirst, 10);
   charge.failed(10);  // heard before fetch() had returned
   charge.begun(10);
   EXPECT_EQ(used(*budget), 0u);
