@@ -116,7 +116,7 @@ class Grants final : public Credentials {
 };
 
 struct AccessOptions {
-  uid_t own = 0;  // the daemon's user: while the Hub cannot be asked it sees what its store has
+  uid_t own = 0;  // the daemon's user: while no Hub can be asked it sees what none has said anything of
   // A verdict is asked for again, behind who profits from it, after this; in front of him after twice that.
   std::chrono::milliseconds ttl{300'000};
   std::chrono::milliseconds missing_ttl{30'000};  // how long "not for this token" is believed

@@ -165,7 +165,7 @@ void MetadataCall::settle() {
 bool MetadataCall::another_token() {
   constexpr int kMost = 8;
   return question_.repo && !question_.token && answer_.at_home && tokens_++ < kMost &&
-         session_.note_refused(*question_.repo, token_);
+         session_.note_turned_down(*question_.repo, token_);
 }
 
 void MetadataCall::attempt_failed(Error error) {

@@ -86,7 +86,7 @@ void RangeCall::ask_endpoint() {
 bool RangeCall::fail_over(const Error& error) {
   constexpr int kMostTokens = 8;
   if (std::exchange(turned_down_, false) && tokens_++ < kMostTokens &&
-      session_.note_refused(file_.repo, token_)) {
+      session_.note_turned_down(file_.repo, token_)) {
     tried_[endpoint_] = false;
     ask_endpoint();
     return true;

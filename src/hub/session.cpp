@@ -89,7 +89,7 @@ Secret Session::token_for(const RepoId& repo) const {
   return options.token;
 }
 
-bool Session::note_refused(const RepoId& repo, const Secret& token) const {
+bool Session::note_turned_down(const RepoId& repo, const Secret& token) const {
   return options.credentials != nullptr && options.credentials->note_refused(repo, token);
 }
 

@@ -46,7 +46,7 @@ class Session {
   // What goes along with a question about the repository.
   Secret token_for(const RepoId& repo) const;
   // It was turned down. True: another one can be tried.
-  bool note_refused(const RepoId& repo, const Secret& token) const;
+  bool note_turned_down(const RepoId& repo, const Secret& token) const;
 
   // Any thread.
   std::vector<Origin::Health> health() const { return *published_.lock(); }

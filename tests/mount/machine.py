@@ -23,15 +23,17 @@ class Roots:
 
     @staticmethod
     def mirror():
-        """Where this machine has Debian from, or Debian's own."""
+        """Where this machine has Debian from; None: from nowhere."""
         for path in sorted(Path("/etc/apt").glob("sources.list*")) + sorted(Path("/etc/apt/sources.list.d").glob("*")):
             if path.is_file():
                 for url in re.findall(r"^(?:deb\s+(?:\[.*\]\s+)?|URIs:\s*)(\S+/debian/?)(?:\s|$)", path.read_text(), re.M):
                     return url
-        return "http://deb.debian.org/debian"
+        return None
 
     def get(self, release):
         path = self.folder / f"{release}.tar"
+        if not path.exists() and self.mirror() is None:
+            pytest.skip("apt knows no archive of Debian here")
         if not path.exists():
             made = path.with_suffix(".part.tar")
             done = subprocess.run(["mmdebstrap", "--variant=minbase", "--skip=cleanup/apt/lists", "--quiet", release, made,
