@@ -49,7 +49,12 @@ CommitRow renumber(WriteTxn& txn, const Store& store, const CommitRow& commit) {
 
 }  // namespace
 
-void begin_commits_again(WriteTxn& txn, const Store& store, RepoNumber repo) {
+void change_standing(WriteTxn& txn, const Store& store, RepoNumber repo, const Standing& standing) {
+  const auto row = load_repo(txn, repo);
+  const bool was_closed = row && (row->standing.visibility == Visibility::gated ||
+                                  row->standing.visibility == Visibility::hidden);
+  put_standing(txn, repo, standing);
+  if (!was_closed || standing.visibility != Visibility::open) return;
   std::vector<CommitRow> commits;
   visit_commits(txn, repo, {}, [&](std::string_view, std::uint64_t number) {
     const auto commit = load_commit(txn, static_cast<CommitNumber>(number));

@@ -26,8 +26,8 @@ void CatalogImpl::connect_gate() {
         self->resolver_->believe_again();
         self->trees_->believe_again();
         self->store_.write(
-            [repo, standing](WriteTxn& txn) {
-              if (const auto number = find_repo(txn, repo)) put_standing(txn, *number, standing);
+            [repo, standing, &store = self->store_](WriteTxn& txn) {
+              if (const auto number = find_repo(txn, repo)) change_standing(txn, store, *number, standing);
             },
             [](Result<void>) {});
       });

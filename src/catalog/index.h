@@ -119,8 +119,9 @@ RepoNumber put_repo(WriteTxn& txn, const RepoId& id, const RepoId& canonical, Wa
 void put_standing(WriteTxn& txn, RepoNumber number, const Standing& standing);
 CommitNumber put_commit(WriteTxn& txn, RepoNumber repo, const CommitId& id, WallTime time);
 void store_commit(WriteTxn& txn, const CommitRow& row);
-// What the Hub has said of the repository's commits is forgotten, and they get new numbers.
-void begin_commits_again(WriteTxn& txn, const Store& store, RepoNumber repo);
+// As put_standing(). What was private under this name is not what is public now: then each commit gets a new number, and
+// is asked for anew, by everybody's right.
+void change_standing(WriteTxn& txn, const Store& store, RepoNumber repo, const Standing& standing);
 void store_entry(WriteTxn& txn, const EntryRow& row);
 // Sets what a revision means (commit 0: nothing), with the directories above a nested one.
 RefRow put_ref(WriteTxn& txn, RepoNumber repo, std::string_view revision, CommitNumber commit,

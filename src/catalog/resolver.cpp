@@ -124,7 +124,7 @@ void Resolver::keep(const RepoId& repo, const std::string& revision, const RepoI
     *resolution = {.repo = known ? *known : put_repo(txn, repo, info.id, now),
                    .ref = {},
                    .attested = info.attested_by.has_value()};
-    if (standing) self->put_standing(txn, resolution->repo, *standing);
+    if (standing) change_standing(txn, self->store_, resolution->repo, *standing);
     if (info.attested_by) return self->put_attested(txn, revision, info, *resolution);
     if (info.commit) {
       const WallTime time = info.last_modified == WallTime{} ? now : info.last_modified;
@@ -139,15 +139,6 @@ void Resolver::keep(const RepoId& repo, const std::string& revision, const RepoI
                  if (!written) return done(fail(written));
                  done(*resolution);
                });
-}
-
-// What was private under this name is not what is public now: each commit is asked for anew, by everybody's right.
-void Resolver::put_standing(WriteTxn& txn, RepoNumber number, const Standing& standing) {
-  const auto row = load_repo(txn, number);
-  const bool was_closed = row && (row->standing.visibility == Visibility::gated ||
-                                  row->standing.visibility == Visibility::hidden);
-  if (was_closed && standing.visibility == Visibility::open) begin_commits_again(txn, store_, number);
-  catalog::put_standing(txn, number, standing);
 }
 
 // A folder's word: what the Hub has said of the revision stands.

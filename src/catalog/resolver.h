@@ -56,7 +56,6 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
   void keep(const RepoId& repo, const std::string& revision, const RepoInfo& answer,
             Done<Resolution> done);
 
-  void put_standing(WriteTxn& txn, RepoNumber number, const Standing& standing);
   void put_attested(WriteTxn& txn, const std::string& revision, const RepoInfo& info,
                     Resolution& resolution);
 

@@ -585,7 +585,8 @@ def test_U13_what_is_frozen_for_all(server):
     assert repo.id not in server.mount.hffs("pins", "--state-dir", server.mount.state, user=CAROL).out, done
 
 
-def test_U14_what_was_private_does_not_become_public(server):
+@pytest.mark.parametrize("told", ["by the Hub", "by who may read it"])
+def test_U14_what_was_private_does_not_become_public(server, told):
     """History is squashed, and then it is published: the commit of before is nobody's any more."""
     repo = server.private(ALICE)
     old = server.mount.file(repo, "config.json")
@@ -593,8 +594,11 @@ def test_U14_what_was_private_does_not_become_public(server):
     server.world.hub.force_push(repo.name, {"config.json": fresh_bytes(200)})
     now = server.world.hub.repo(repo.name)
     now.commits.pop(repo.commit, None)
-    server.world.hub.set_private(repo.name, False)
     new = server.world.at(repo, now.commit.id)
+    if told == "by who may read it":  # there is no main to say it of
+        server.world.hub.add_branch(repo.name, "other")
+        server.world.hub.delete_ref(repo.name, "branch", "main")
+    server.world.hub.set_private(repo.name, False)
     eventually(lambda: not isinstance(server.sees(CAROL, server.mount.file(new, "config.json")), int), 60, "what is public")
     for user in (CAROL, BOB, ALICE):
         assert server.sees(user, old) == errno.ENOENT
