@@ -6,6 +6,7 @@
 #include <map>
 #include <thread>
 
+#include "command_table.h"
 #include "commands.h"
 #include "hffs/telemetry.h"
 #include "job.h"
@@ -13,6 +14,31 @@
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kAdoptHelp = R"(Makes the caches that users have each filled views of the mount: imports and checks each repository,
+then puts a link to the mount in its place. One run as root does all users. The originals stay beside the
+links until --finish; until then --undo puts them back. Left as they are, with the reason: folders that are
+in use, that hold wrong bytes, partial downloads or broken links, and what the Hub does not list. May be
+killed at any moment, and run again.
+
+Whatever is adopted can be read by everybody who sees the mount: that is why only what the Hub lists for
+the daemon is, without --self-attested. Give the daemon no token that its users may not all use.
+
+Examples:
+  sudo hffs adopt --dry-run                what there is, and how much of it twice
+  sudo hffs adopt                          the caches of all users in the password database
+  sudo hffs adopt --home-root /home        of all homes there
+  sudo hffs adopt /data/alice/hf           a HF_HOME, a HF_HUB_CACHE, or a home
+  sudo hffs adopt --undo /home/alice       everything back, below a directory
+  sudo hffs adopt --finish                 remove the originals)";
+
+
+struct AdoptArguments {
+  std::vector<std::string> directories;
+  std::string home_root;
+  bool dry_run = false, undo = false, finish = false, self_attested = false, json = false;
+  Flags flags;
+};
 
 using nlohmann::json;
 // That of a run that was killed is ended by the daemon within 15 s.
@@ -132,8 +158,6 @@ void print_total(const AdoptReport& report, const AdoptArguments& arguments) {
   }
 }
 
-}  // namespace
-
 Result<void> adopt(const AdoptArguments& arguments) {
   const std::vector<std::string> below = places(arguments.directories);
   auto config = load_config(arguments.flags, process_environment());
@@ -178,6 +202,23 @@ Result<void> adopt(const AdoptArguments& arguments) {
   if (!report) return fail(report);
   print_total(*report, arguments);
   return {};
+}
+
+}  // namespace
+
+void add_adopt(CommandTable& table) {
+  auto words = std::make_shared<AdoptArguments>();
+  auto* command = table.add("adopt", "Turn the caches of a server's users into views of the mount", kAdoptHelp,
+                            [words] { return adopt(*words); });
+  command->add_option("DIR", words->directories, "Caches, or what holds them [those of all users]");
+  command->add_option("--home-root", words->home_root, "Where homes are: /home")->type_name("DIR");
+  auto* dry_run = command->add_flag("--dry-run,-n", words->dry_run, "Only say what there is");
+  auto* undo = command->add_flag("--undo", words->undo, "Put the originals back")->excludes(dry_run);
+  command->add_flag("--finish", words->finish, "Remove the originals")->excludes(dry_run)->excludes(undo);
+  command->add_flag("--self-attested", words->self_attested,
+                    "Adopt also what the Hub does not list: everybody will see it");
+  add_json(command, words->json);
+  add_state_dir(command, words->flags);
 }
 
 }  // namespace hffs::cli

@@ -13,12 +13,32 @@
 #include <map>
 #include <thread>
 
+#include "command_table.h"
 #include "commands.h"
 #include "lock_file.h"
 #include "progress.h"
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kCheckHelp = R"(Compares a lock file with what is so now, file by file: whether refs still mean the commits, whether
+the commits have the same files, and whether their bytes are here. Bytes were checked against their hash
+when they came.
+
+Examples:
+  hffs check models.lock
+  hffs check models.lock --fetch           and fetch what is missing
+  hffs check models.lock --offline         send no request
+
+Exit codes: 10 if a hash differs, 3 if a ref, commit or file is gone, 12 if bytes are missing, 17 if a ref
+has moved, 7 if the Hub could not be asked; the first of these that is so.)";
+
+
+struct CheckArguments {
+  std::string lock;
+  bool fetch = false, offline = false, json = false;
+  DaemonName where;
+};
 
 using nlohmann::json;
 constexpr std::chrono::seconds kVerdict{10};
@@ -198,8 +218,6 @@ Result<void> Check::verdict() const {
   return fail(worst, "{} is not so any more: {}", arguments_.lock, all);
 }
 
-}  // namespace
-
 Result<void> check(const CheckArguments& arguments) {
   auto repos = load_lock_file(arguments.lock);
   if (!repos) return fail(repos);
@@ -216,6 +234,19 @@ Result<void> check(const CheckArguments& arguments) {
     fmt::print("{} files checked\n", report.at("files").get<std::uint64_t>());
   }
   return check.verdict();
+}
+
+}  // namespace
+
+void add_check(CommandTable& table) {
+  auto words = std::make_shared<CheckArguments>();
+  auto* command = table.add("check", "Compare a lock file with what is so now", kCheckHelp,
+                            [words] { return check(*words); });
+  command->add_option("LOCK", words->lock, "What `hffs lock` has written")->required();
+  auto* fetch = command->add_flag("--fetch", words->fetch, "Fetch what is missing");
+  command->add_flag("--offline", words->offline, "Send no request")->excludes(fetch);
+  add_json(command, words->json);
+  add_daemon(command, words->where);
 }
 
 }  // namespace hffs::cli

@@ -2,18 +2,29 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "command_table.h"
 #include "commands.h"
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kConfigHelp = R"(Flags and environment count as they would for `hffs mount`. Secrets are not printed.
+
+Examples:
+  hffs config check                        what `hffs mount` would use here
+  hffs config check new.toml && mv new.toml /etc/hffs/config.toml && kill -USR1 PID)";
+
+
+struct ConfigArguments {
+  bool json = false;
+  Flags flags;  // config_file: which one
+};
 
 using nlohmann::json;
 
 std::string origin_of(const SettingsReport::Setting& setting) {
   return setting.from.empty() ? setting.source : fmt::format("{} {}", setting.source, setting.from);
 }
-
-}  // namespace
 
 Result<void> check_config(const ConfigArguments& arguments) {
   const auto report = report_config(arguments.flags, process_environment());
@@ -33,6 +44,19 @@ Result<void> check_config(const ConfigArguments& arguments) {
                           {"settings", std::move(settings)}}
                          .dump(2));
   return {};
+}
+
+}  // namespace
+
+void add_config(CommandTable& table) {
+  auto words = std::make_shared<ConfigArguments>();
+  auto* config = table.add("config", "Look at the settings", "", [words] { return check_config(*words); });
+  config->require_subcommand(1);
+  auto* check = config->add_subcommand("check", "Say what a mount would use, and from where; or what is wrong");
+  check->footer(kConfigHelp);
+  check->add_option("FILE", words->flags.config_file, "A configuration file [the one that a mount would read]");
+  add_json(check, words->json);
+  add_settings(check, words->flags);
 }
 
 }  // namespace hffs::cli

@@ -3,12 +3,31 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "command_table.h"
 #include "commands.h"
 #include "hffs/carry.h"
 #include "progress.h"
+#include "repo_at.h"
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kExportHelp = R"(Fetches what is missing. The folder needs no hffs: it can be a HF_HUB_CACHE elsewhere, or be taken
+in with `hffs import`. Run it again to go on where it stopped.
+
+Examples:
+  hffs export openai/whisper-tiny /media/disk/hub
+  hffs export openai/whisper-tiny@main /media/disk/hub --exclude '*.bin' --exclude '*.msgpack'
+  hffs export openai/whisper-tiny ~/whisper --flat --include '*.safetensors' --include '*.json')";
+
+
+struct ExportArguments {
+  PathArguments what;
+  std::string directory;
+  bool flat = false;
+  bool json = false;
+  std::vector<std::string> include, exclude;
+};
 
 using nlohmann::json;
 constexpr std::chrono::seconds kStatus{10};
@@ -38,8 +57,6 @@ void print_json(const ExportReport& report) {
                  {"failed", std::move(failed)}};
   fmt::print("{}\n", all.dump(2, ' ', false, json::error_handler_t::replace));
 }
-
-}  // namespace
 
 Result<void> export_repo(const ExportArguments& arguments) {
   const auto what = parse_repo_at(arguments.what.repo);
@@ -79,6 +96,21 @@ Result<void> export_repo(const ExportArguments& arguments) {
               offline ? ": hffs runs offline and does not have all of them" : "",
               offline ? "mount without --offline, or leave them out with --exclude"
                       : "the daemon's log says why; run it again to go on");
+}
+
+}  // namespace
+
+void add_export(CommandTable& table) {
+  auto words = std::make_shared<ExportArguments>();
+  auto* command = table.add("export", "Write a model into an ordinary cache folder", kExportHelp,
+                            [words] { return export_repo(*words); });
+  add_repo(command, words->what.repo);
+  command->add_option("DIR", words->directory, "The cache that is written, or added to")->required();
+  command->add_flag("--flat", words->flat, "Just the files, below DIR");
+  add_globs(command, words->include, words->exclude);
+  add_json(command, words->json);
+  command->add_option("--mount", words->what.mount_point, "Where hffs is mounted")->type_name("MNT");
+  add_state_dir(command, words->what.flags);
 }
 
 }  // namespace hffs::cli

@@ -3,12 +3,35 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "command_table.h"
 #include "commands.h"
 #include "job.h"
 #include "progress.h"
+#include "repo_at.h"
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kImportHelp = R"(What has the right hash joins the store, by reflink or copy; the source stays as it is. Where the
+Hub cannot be asked what a repository holds, the folder is believed, and marked so until the Hub
+has confirmed it. What was imported already is skipped: run it again to go on.
+
+Examples:
+  hffs import ~/.cache/huggingface/hub     all of a cache
+  hffs import /media/disk/models--openai--whisper-tiny
+  hffs import ~/whisper --repo openai/whisper-tiny
+  hffs import /media/disk/hub --json | jq .skipped
+
+Exit codes: 10 if a file had wrong bytes, 12 if one could not be read; the others were taken.)";
+
+
+struct ImportArguments {
+  std::string path;
+  std::string repo;      // of a plain folder
+  std::string revision;  // of a plain folder; empty: main
+  bool json = false;
+  Flags flags;
+};
 
 using nlohmann::json;
 
@@ -45,8 +68,6 @@ Result<void> judge(const json& report) {
   return {};
 }
 
-}  // namespace
-
 Result<void> import_folder(const ImportArguments& arguments) {
   std::error_code error;
   const auto path = std::filesystem::absolute(arguments.path, error).lexically_normal();
@@ -55,10 +76,8 @@ Result<void> import_folder(const ImportArguments& arguments) {
   if (json::parse(request.dump(-1, ' ', false, json::error_handler_t::replace)) != request)
     return fail(Code::unsupported, "the name of the folder is not UTF-8; give it another one");
   if (!arguments.repo.empty()) {
-    const auto repo = RepoId::parse_user(arguments.repo);
-    if (!repo)
-      return fail(Code::invalid, "'{}' is not a repository; write ORG/NAME or datasets/ORG/NAME",
-                  arguments.repo);
+    const auto repo = parse_repo(arguments.repo);
+    if (!repo) return fail(Error(repo.error()));
     request["repo"] = repo->text();
     request["revision"] = arguments.revision.empty() ? "main" : arguments.revision;
   }
@@ -72,6 +91,24 @@ Result<void> import_folder(const ImportArguments& arguments) {
   else
     print_import(report);
   return judge(report);
+}
+
+}  // namespace
+
+void add_import(CommandTable& table) {
+  auto words = std::make_shared<ImportArguments>();
+  auto* command = table.add("import", "Take in models that lie in a folder", kImportHelp,
+                            [words] { return import_folder(*words); });
+  command->add_option("PATH", words->path, "A Hugging Face cache, or a plain folder of a model")->required();
+  command->add_option("--repo", words->repo, "PATH is a plain folder: of this repository")
+      ->type_name("ORG/NAME");
+  command->add_option("--revision", words->revision, "Its branch, tag or commit [main]")
+      ->type_name("REV")
+      ->needs("--repo");
+  add_json(command, words->json);
+  add_state_dir(command, words->flags);
+  add_endpoint(command, words->flags, "Where no daemon runs: the Hub or a mirror");
+  add_switch(command, "--offline", words->flags.offline, "Where no daemon runs: send no request");
 }
 
 }  // namespace hffs::cli

@@ -2,11 +2,28 @@
 #include <cstdio>
 #include <set>
 
+#include "command_table.h"
 #include "commands.h"
 #include "progress.h"
+#include "repo_at.h"
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kListHelp = R"(For each commit: how much of its content is here, and when a file of it was open last. --outdated asks
+the Hub for each ref, and says what a new commit would have to fetch; it changes nothing.
+
+Examples:
+  hffs ls
+  hffs ls openai/whisper-tiny --json
+  hffs ls --outdated)";
+
+
+struct ListArguments {
+  std::string repo;  // empty: all
+  bool outdated = false, json = false;
+  DaemonName where;
+};
 
 using nlohmann::json;
 
@@ -23,10 +40,8 @@ std::string short_commit(const json& commit) {
 Result<json> load_repos(const ListArguments& arguments) {
   std::string wanted;
   if (!arguments.repo.empty()) {
-    const auto repo = RepoId::parse_user(arguments.repo);
-    if (!repo)
-      return fail(Code::invalid, "'{}' is not a repository; write ORG/NAME or datasets/ORG/NAME",
-                  arguments.repo);
+    const auto repo = parse_repo(arguments.repo);
+    if (!repo) return fail(Error(repo.error()));
     wanted = repo->text();
   }
   json repos = json::array(), from = 0;
@@ -129,8 +144,6 @@ void print_outdated(const json& outdated) {
   }
 }
 
-}  // namespace
-
 Result<void> list(const ListArguments& arguments) {
   auto answer = load_repos(arguments);
   if (answer && arguments.outdated) answer = find_outdated(arguments, *answer);
@@ -142,6 +155,18 @@ Result<void> list(const ListArguments& arguments) {
   else
     print_commits(*answer);
   return {};
+}
+
+}  // namespace
+
+void add_ls(CommandTable& table) {
+  auto words = std::make_shared<ListArguments>();
+  auto* command = table.add("ls", "List the repositories and commits that are known here", kListHelp,
+                            [words] { return list(*words); });
+  command->add_option("REPO", words->repo, "ORG/NAME or datasets/ORG/NAME: only this");
+  command->add_flag("--outdated", words->outdated, "Only refs that have moved on the Hub");
+  add_json(command, words->json);
+  add_daemon(command, words->where);
 }
 
 }  // namespace hffs::cli

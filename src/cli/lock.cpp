@@ -9,11 +9,29 @@
 #include <map>
 #include <thread>
 
+#include "command_table.h"
 #include "commands.h"
 #include "lock_file.h"
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kLockHelp = R"(Runs a command, and writes down the files of the mount that it and its descendants opened: repository,
+commit, path, size and hash. The exit code is the command's. `hffs check` compares later.
+
+Not seen: files that were open before, and what a server reads that runs already. Of the same content
+under several names, or in commits whose refs were not read, the likeliest is told.
+
+Examples:
+  hffs lock -- python train.py
+  hffs lock -o eval.lock -- accelerate launch eval.py)";
+
+
+struct LockArguments {
+  std::string output = "models.lock";
+  std::vector<std::string> command;
+  DaemonName where;
+};
 
 using nlohmann::json;
 // What shells say of a command that cannot be run, and add to the signal that ended one.
@@ -67,8 +85,6 @@ Result<json> load_recorded(const DaemonName& where, const json& recording) {
   return all;
 }
 
-}  // namespace
-
 Result<int> lock(const LockArguments& arguments) {
   // Who loses its parent becomes our child, and so stays in the recording.
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
@@ -85,6 +101,18 @@ Result<int> lock(const LockArguments& arguments) {
     fmt::print(stderr, "hffs: the command has opened no file of the mount; {} is empty\n",
                arguments.output);
   return code;
+}
+
+}  // namespace
+
+void add_lock(CommandTable& table) {
+  auto words = std::make_shared<LockArguments>();
+  auto* command = table.add("lock", "Run a command, and write down what it reads", kLockHelp,
+                            [words] { return lock(*words); });
+  command->add_option("-o,--output", words->output, "The lock file, or - [models.lock]")->type_name("FILE");
+  command->add_option("COMMAND", words->command, "Behind --")->required();
+  command->positionals_at_end();
+  add_daemon(command, words->where);
 }
 
 }  // namespace hffs::cli

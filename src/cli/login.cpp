@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "login.h"
-
 #include <termios.h>
 #include <unistd.h>
 
@@ -8,10 +6,16 @@
 #include <fstream>
 #include <iostream>
 
-#include "version_words.h"
+#include "command_table.h"
 
 namespace hffs::cli {
 namespace {
+
+struct LoginArguments {
+  std::string token_file;  // "-": standard input; empty: the terminal, or HF_TOKEN
+  bool json = false;
+  DaemonName where;
+};
 
 constexpr const char* kLoginHelp = R"(Gives the daemon your token of the Hub, so that the private and gated repositories that you may read are in
 the mount: for you alone. It is kept in the daemon's state directory, where no other user can read it.
@@ -88,24 +92,16 @@ Result<void> logout(const LoginArguments& words) {
 
 }  // namespace
 
-void add_login_commands(CLI::App& app, LoginArguments& words) {
-  auto* login = app.add_subcommand("login", "Give the daemon your token of the Hub");
-  login->footer(kLoginHelp);
-  login->add_option("--token-file", words.token_file, "Where the token is; - is standard input")
+void add_login(CommandTable& table) {
+  auto words = std::make_shared<LoginArguments>();
+  auto* in = table.add("login", "Give the daemon your token of the Hub", kLoginHelp, [words] { return login(*words); });
+  in->add_option("--token-file", words->token_file, "Where the token is; - is standard input")
       ->type_name("FILE");
-  auto* logout = app.add_subcommand("logout", "Take it back");
-  logout->footer(kLogoutHelp);
-  for (auto* command : {login, logout}) {
-    command->add_flag("--json", words.json, "For programs");
-    add_daemon(command, words.where);
+  auto* out = table.add("logout", "Take it back", kLogoutHelp, [words] { return logout(*words); });
+  for (auto* command : {in, out}) {
+    add_json(command, words->json);
+    add_daemon(command, words->where);
   }
-}
-
-std::optional<Result<int>> run_login_command(const std::string& command, const LoginArguments& words) {
-  if (command != "login" && command != "logout") return std::nullopt;
-  auto done = command == "login" ? login(words) : logout(words);
-  if (!done) return fail(done);
-  return 0;
 }
 
 }  // namespace hffs::cli

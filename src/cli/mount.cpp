@@ -10,11 +10,26 @@
 #include <fstream>
 
 #include "background.h"
+#include "command_table.h"
 #include "commands.h"
 #include "hffs/keeper.h"
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kMountHelp = R"(Examples:
+  hffs mount ~/hf
+  hffs mount ~/hf --endpoint https://hf-mirror.example --endpoint https://huggingface.co
+  hffs mount ~/hf --endpoint file:///nfs/hf --endpoint https://huggingface.co
+                                           what lies on NFS comes from there
+  hffs mount ~/hf --offline                only what is here; no request is sent
+  hffs mount ~/hf --max-size 500G          what was open longest ago makes room
+  hffs mount ~/hf --foreground --log-level debug
+
+Settings may also stand in the environment (HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH, HF_HUB_OFFLINE,
+HFFS_STATE_DIR, HFFS_LOG; HTTPS_PROXY and its kin) and in a file: /etc/hffs/config.toml for root,
+~/.config/hffs/config.toml else. A flag wins over the environment, that over the file.)";
+
 
 // Where the log goes. Made here, for the owner alone, so that a bad name is an error before
 // anything starts.
@@ -104,8 +119,6 @@ Result<void> serve(const Flags& flags, Keeper& keeper) {
   std::exit(ended ? 0 : info(ended.error().code).exit_code);
 }
 
-}  // namespace
-
 Result<void> mount(const Flags& flags) {
   if (flags.worker_of) serve(flags);
   auto config = load_config(flags, process_environment());
@@ -122,6 +135,21 @@ Result<void> mount(const Flags& flags) {
   // Nobody hears this any more if the daemon was ready once.
   if (!kept) forked->parent->tell(kept);
   return kept;
+}
+
+}  // namespace
+
+void add_mount(CommandTable& table) {
+  auto flags = std::make_shared<Flags>();
+  auto* mount_ = table.add("mount", "Mount the Hub on a directory", kMountHelp, [flags] { return mount(*flags); });
+  mount_->add_option("MNT", flags->mount_point, "An empty directory")->required();
+  mount_->add_option("--config", flags->config_file, "A configuration file (TOML)")->type_name("FILE");
+  mount_->add_flag("--foreground,-f", flags->foreground, "Stay in the foreground");
+  // Of a keeper to its worker; an empty group is shown nowhere.
+  mount_->add_option("--worker-of", flags->worker_of)->group("");
+  // Of mount.hffs: by what mount(8) finds the line of fstab again.
+  mount_->add_option("--source", flags->source)->group("");
+  add_settings(mount_, *flags);
 }
 
 }  // namespace hffs::cli

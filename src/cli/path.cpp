@@ -7,11 +7,20 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "command_table.h"
 #include "commands.h"
+#include "repo_at.h"
 #include "hffs/ids.h"
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kPathHelp = R"(Examples:
+  llama.cpp -m "$(hffs path ggml-org/gemma-3-4b-it-GGUF)/gemma-3-4b-it-Q4_K_M.gguf"
+  hffs path openai/whisper-tiny@main
+  hffs path datasets/rajpurkar/squad --mount ~/hf)";
+
+
 
 // Behind the daemon's own limit for questions to the Hub.
 constexpr std::chrono::seconds kHubsAnswer{30};
@@ -56,21 +65,6 @@ Result<std::string> ask_path(const Flags& flags, const RepoId& repo, const std::
 
 }  // namespace
 
-Result<RepoAt> parse_repo_at(const std::string& text) {
-  const std::size_t at = text.find('@');
-  const std::string name = text.substr(0, at);
-  const auto repo = RepoId::parse_user(name);
-  if (!repo)
-    return fail(Code::invalid, "'{}' is not a repository; write ORG/NAME or datasets/ORG/NAME",
-                name);
-  const auto revision =
-      parse_revision(at == text.npos ? "main" : text.substr(at + 1));
-  if (!revision)
-    return fail(Code::invalid, "'{}' names no revision; write REPO@main, REPO@v1.0 or REPO@COMMIT",
-                text);
-  return RepoAt{*repo, *revision};
-}
-
 Result<std::string> find_snapshot(const PathArguments& arguments) {
   const auto what = parse_repo_at(arguments.repo);
   if (!what) return fail(Error(what.error()));
@@ -79,11 +73,17 @@ Result<std::string> find_snapshot(const PathArguments& arguments) {
              : load_path(arguments.mount_point, what->repo, what->revision);
 }
 
-Result<void> path(const PathArguments& arguments) {
-  auto found = find_snapshot(arguments);
-  if (!found) return fail(found);
-  fmt::print("{}\n", *found);
-  return {};
+void add_path(CommandTable& table) {
+  auto words = std::make_shared<PathArguments>();
+  auto* command = table.add("path", "Print the directory of a repository's files", kPathHelp, [words]() -> Result<void> {
+    auto found = find_snapshot(*words);
+    if (!found) return fail(found);
+    fmt::print("{}\n", *found);
+    return {};
+  });
+  add_repo(command, words->repo);
+  command->add_option("--mount", words->mount_point, "Where hffs is mounted")->type_name("MNT");
+  add_state_dir(command, words->flags);
 }
 
 }  // namespace hffs::cli

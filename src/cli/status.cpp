@@ -2,11 +2,24 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "command_table.h"
 #include "commands.h"
 #include "progress.h"
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kStatusHelp = R"(Examples:
+  hffs status                              the daemon of the default state directory
+  hffs status ~/hf                         the daemon that serves ~/hf
+  hffs status --json | jq .store.bytes)";
+
+
+struct StatusArguments {
+  std::string mount_point;  // empty: the daemon of the state directory
+  bool json = false;
+  Flags flags;
+};
 
 using nlohmann::json;
 
@@ -95,8 +108,6 @@ void print_status(const json& status) {
                            status.at("mode_reason").get<std::string>()));
 }
 
-}  // namespace
-
 Result<void> status(const StatusArguments& arguments) {
   const auto answer = ask({arguments.mount_point, arguments.flags}, {{"command", "status"}});
   if (!answer) return fail(Error(answer.error()));
@@ -106,6 +117,16 @@ Result<void> status(const StatusArguments& arguments) {
   else
     print_status(parsed);
   return {};
+}
+
+}  // namespace
+
+void add_status(CommandTable& table) {
+  auto words = std::make_shared<StatusArguments>();
+  auto* command = table.add("status", "Say how a daemon is", kStatusHelp, [words] { return status(*words); });
+  command->add_option("MNT", words->mount_point, "Where hffs is mounted");
+  add_json(command, words->json);
+  add_state_dir(command, words->flags);
 }
 
 }  // namespace hffs::cli

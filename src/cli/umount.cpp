@@ -7,11 +7,24 @@
 #include <cstdio>
 #include <optional>
 
+#include "command_table.h"
 #include "commands.h"
 #include "hffs/keeper.h"
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kUmountHelp = R"(Waits until the daemon has written everything down and gone.
+
+Examples:
+  hffs umount ~/hf
+  hffs umount ~/hf --lazy                  though files are open)";
+
+
+struct UmountArguments {
+  std::string mount_point;
+  bool lazy = false;
+};
 
 constexpr std::chrono::seconds kLastAnswer{5};
 // A daemon that ends still makes durable what has arrived.
@@ -26,6 +39,17 @@ std::optional<ControlClient> watch_end(const std::string& mount_point) {
   auto client = ControlClient::connect(*socket);
   if (!client || !client->ask(R"({"command":"wait"})", kLastAnswer)) return std::nullopt;
   return std::move(*client);
+}
+
+Result<void> umount(const UmountArguments& arguments) {
+  auto daemon = watch_end(arguments.mount_point);
+  if (auto gone = unmount(arguments.mount_point, arguments.lazy); !gone) return fail(gone);
+  if (!daemon) return {};
+  auto ended = daemon->wait_for_end(arguments.lazy ? kLazyEnd : kEnd);
+  if (ended || !arguments.lazy) return ended;
+  fmt::print(stderr,
+             "hffs: unmounted; the daemon ends when the files that are still open are closed\n");
+  return {};
 }
 
 }  // namespace
@@ -43,15 +67,11 @@ Result<std::string> load_control_link(const std::string& mount_point) {
               "no hffs is mounted at {}; `findmnt -t fuse.hffs` lists those that are", mount_point);
 }
 
-Result<void> umount(const UmountArguments& arguments) {
-  auto daemon = watch_end(arguments.mount_point);
-  if (auto gone = unmount(arguments.mount_point, arguments.lazy); !gone) return fail(gone);
-  if (!daemon) return {};
-  auto ended = daemon->wait_for_end(arguments.lazy ? kLazyEnd : kEnd);
-  if (ended || !arguments.lazy) return ended;
-  fmt::print(stderr,
-             "hffs: unmounted; the daemon ends when the files that are still open are closed\n");
-  return {};
+void add_umount(CommandTable& table) {
+  auto words = std::make_shared<UmountArguments>();
+  auto* command = table.add("umount", "End a mount, and its daemon", kUmountHelp, [words] { return umount(*words); });
+  command->add_option("MNT", words->mount_point, "Where hffs is mounted")->required();
+  command->add_flag("--lazy,-z", words->lazy, "Detach now, though files are open");
 }
 
 }  // namespace hffs::cli

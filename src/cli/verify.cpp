@@ -2,12 +2,32 @@
 #include <chrono>
 #include <cstdio>
 
+#include "command_table.h"
 #include "commands.h"
 #include "job.h"
 #include "progress.h"
+#include "repo_at.h"
 
 namespace hffs::cli {
 namespace {
+
+constexpr const char* kVerifyHelp = R"(Reads whatever is here whole, and hashes it again. What is damaged is put aside, and fetched again
+when it is read; programs that have it open may go on with what they have. The daemon does so by
+itself, slowly: see `scrub` in the configuration file.
+
+Examples:
+  hffs verify                              all that is here
+  hffs verify openai/whisper-tiny
+  hffs verify openai/whisper-tiny@main --json | jq .findings
+
+Exit codes: 10 if a file was damaged, 12 if one could not be read.)";
+
+
+struct VerifyArguments {
+  std::string repo;  // "REPO" or "REPO@REVISION"; empty: all
+  bool json = false;
+  Flags flags;
+};
 
 using nlohmann::json;
 
@@ -29,6 +49,8 @@ void print_finding(const json& finding) {
     fmt::print("  {}\n", text_of(finding.at("reason"), ""));
 }
 
+namespace {
+
 Result<void> verify(const VerifyArguments& arguments) {
   json request{{"command", "verify"}, {"repo", ""}};
   if (!arguments.repo.empty()) {
@@ -36,7 +58,7 @@ Result<void> verify(const VerifyArguments& arguments) {
     if (!what) return fail(Error(what.error()));
     request["repo"] = what->repo.text();
     // Without one: all that is here of the repository, not just what its main branch has.
-    if (arguments.repo.find('@') != arguments.repo.npos) request["revision"] = what->revision;
+    if (what->names_revision) request["revision"] = what->revision;
   }
   auto done = run_job(arguments.flags, request);
   if (!done) return fail(done);
@@ -62,6 +84,17 @@ Result<void> verify(const VerifyArguments& arguments) {
   if (unreadable != 0)
     return fail(Code::io, "the disk could not read {} files; they stay as they are", unreadable);
   return {};
+}
+
+}  // namespace
+
+void add_verify(CommandTable& table) {
+  auto words = std::make_shared<VerifyArguments>();
+  auto* command = table.add("verify", "Hash again what is here, and put aside what is damaged", kVerifyHelp,
+                            [words] { return verify(*words); });
+  command->add_option("REPO", words->repo, "ORG/NAME or datasets/ORG/NAME, and @REVISION; all");
+  add_json(command, words->json);
+  add_state_dir(command, words->flags);
 }
 
 }  // namespace hffs::cli

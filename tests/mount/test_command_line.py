@@ -437,3 +437,24 @@ def test_the_environment_s_ca_wins_over_the_file_s(make):
         mount = make.mount(world, "--read-deadline", "5", config=f'ca_bundle = "{in_file}"\n',
                            env=dict.fromkeys(names, str(variable)))
         assert mount.file(repo, "model.bin").read_bytes() == b"m" * 100_000
+
+
+def test_repositories_are_written_in_many_ways(make):
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add({"config.json": fresh_bytes(300)})
+    data = world.add({"data.txt": fresh_bytes(300)}, type="dataset")
+    there, its = [mount.repo(each.id, each.type) / "snapshots" / each.commit for each in (repo, data)]
+    for text in (repo.name, f"{repo.name}@main", f"{repo.name}@{repo.commit}", f"https://huggingface.co/{repo.id}",
+                 f"{world.endpoint}/{repo.id}/tree/main?x=1", f"https://hf.co/{repo.id}/blob/{repo.commit}/config.json",
+                 f"hf://{repo.id}@main", f"hf://models/{repo.id}", str(mount.repo(repo.id)), str(mount.repo(repo.id) / "refs/main"),
+                 str(mount.file(repo, "config.json"))):
+        done = mount.hffs("path", text, "--state-dir", mount.state)
+        assert (done.code, done.out.strip()) == (0, str(there)), (text, done)
+    for text in (data.name, f"https://huggingface.co/datasets/{data.id}/resolve/main/data.txt", f"hf://datasets/{data.id}",
+                 str(mount.repo(data.id, "dataset"))):
+        done = mount.hffs("path", text, "--state-dir", mount.state)
+        assert (done.code, done.out.strip()) == (0, str(its)), (text, done)
+    for text in ("https://huggingface.co/", "hf://", "a b/c", "models--", "x@", "https://huggingface.co/a/b/tree/%2e%2e"):
+        refused(mount.hffs("path", text, "--state-dir", mount.state), 2, "not a repository|no revision")
+    refused(mount.hffs("gc", f"{repo.name}@main", "--state-dir", mount.state), 2, "names a revision")
