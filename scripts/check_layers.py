@@ -23,12 +23,12 @@ MAY_INCLUDE = {
     "transfer": {"transfer", "hub", "store"},
     "catalog": {"catalog", "trees", "pins", "frozen_refs", "versions", "hub", "store", "access"},
     "carry": {"carry", "trees", "content_hash", "store", "folder", "layout", "naming"},
-    "prefetch": {"prefetch", "budget", "hub", "store", "transfer", "catalog"},
-    "fs": {"filesystem", "recorder", "versions", "store", "access", "policy", "budget", "transfer", "catalog", "prefetch", "keeper", "handover"},
+    "prefetch": {"prefetch", "prefetch_queue", "trees", "budget", "hub", "store", "transfer", "catalog"},
+    "fs": {"filesystem", "activity", "recorder", "versions", "store", "access", "policy", "budget", "transfer", "catalog", "prefetch", "keeper", "handover"},
     "keeper": {"keeper", "handover"},
     "daemon": {"daemon", "hub", "store", "bounds", "scrub", "access", "wallet", "policy", "budget", "transfer", "catalog",
-               "pins", "frozen_refs", "versions", "prefetch", "filesystem", "recorder", "keeper", "carry", "trees",
-               "folder_origin"},
+               "pins", "frozen_refs", "versions", "prefetch", "prefetch_queue", "filesystem", "activity", "recorder", "keeper",
+               "carry", "trees", "folder_origin"},
     "adopt": {"adopt"},
     "cli": {"daemon", "keeper", "carry", "adopt"},
 }
@@ -47,7 +47,7 @@ HEADER_OWNER = {"hub": "hub", "credentials": "hub", "store": "store", "blob": "s
                 "content_hash": "store", "folder": "folder", "folder_origin": "folder", "layout": "folder", "naming": "folder",
                 "access": "access", "wallet": "access", "policy": "access", "budget": "access", "transfer": "transfer",
                 "catalog": "catalog", "trees": "catalog", "pins": "catalog", "frozen_refs": "catalog", "versions": "catalog",
-                "carry": "carry", "prefetch": "prefetch", "filesystem": "fs", "recorder": "fs", "keeper": "keeper", "handover": "keeper",
+                "carry": "carry", "prefetch": "prefetch", "prefetch_queue": "prefetch", "filesystem": "fs", "activity": "fs", "recorder": "fs", "keeper": "keeper", "handover": "keeper",
                 "adopt": "adopt", "daemon": "daemon"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.M)
 

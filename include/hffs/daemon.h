@@ -124,6 +124,9 @@ class ControlClient {
   UniqueFd socket_;
 };
 
+// The code that an answer of the daemon calls so.
+std::optional<Code> code_named(std::string_view name);
+
 // Who answers import and verify commands about a state directory: the daemon that has it, or, where none runs,
 // this process, which has it open for as long as the object lives. One thread; blocks.
 class Conversation {

@@ -54,6 +54,7 @@ struct CodeInfo {
   int errno_value;
   int exit_code;
   bool retry_helps;
+  std::string_view remedy;  // what its reader, or the admin, can do; empty: nothing in general
 };
 const CodeInfo& info(Code code);
 

@@ -32,6 +32,7 @@
 
 namespace hffs {
 
+class Activity;
 class Recorder;
 
 struct FileSystemOptions {
@@ -47,6 +48,8 @@ struct FileSystemOptions {
   uid_t own = 0;                 // who runs the daemon
   std::function<uid_t(uid_t)> owner_of{};  // whose a uid's files count as; empty: its own
   Recorder* recorder = nullptr;  // hears of what is looked up and opened
+  // Hears of who looks up a repository, whether it is there or not. Must not block.
+  std::function<void(const Caller&, const RepoId&)> entered{};
   Budget* budget = nullptr;      // what is fetched for a reader is taken from it; none: nothing is
 };
 
@@ -133,7 +136,8 @@ class FuseServer {
   // a worker before this one left in the handover is gone on with. unsupported: see check_session().
   static Result<std::unique_ptr<FuseServer>> start(FuseOptions options, FileSystem& files,
                                                    Keeper& keeper, UniqueFd device,
-                                                   Handover& handover, Metrics& metrics);
+                                                   Handover& handover, Metrics& metrics,
+                                                   Activity& activity);
   // Ends the session and joins the threads. The mount must be gone or detached by then.
   virtual ~FuseServer() = default;
   // Blocks until the file system is unmounted (or the session broke: the error).

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A store that knows a great deal."""
 import os
+import pty
+import select
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -59,3 +61,57 @@ def look_up(stage, mount, repos):
 def list_large(stage, mount, repo):
     """By a daemon that has just begun, and from a disk whose pages nobody holds."""
     return stage.read("list", mount.file(repo, "f000000.txt").parent)
+
+
+@measure("commands", "index")
+def commands(stage):
+    """Beside 10,000 repositories in the index: each command that only asks answers within 50 ms (median, its start and end
+    included), and a `hffs top` that looks each second costs at most 2 % of a core, its daemon's part included."""
+    world = stage.world()
+    count = stage.size(10_000, 200)
+    repos = [world.add({"config.json": b"{}", "model.bin": b"the same everywhere"}, id=f"acme/repo-{place:05}")
+             for place in range(count)]
+    with stage.mount(world) as mount:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in pool.map(lambda repo: os.lstat(mount.file(repo, "config.json")), repos):
+                pass
+        mount.file(repos[0], "model.bin").read_bytes()
+        stage.wait_durable(mount)
+        where = ["--state-dir", mount.state]
+        for words in (["status"], ["ls", repos[7].name], ["path", repos[0].name], ["explain", repos[0].name], ["pins"],
+                      ["top", "--json"], ["gc", "--dry-run"], ["--help"]):
+            yield Case(f"hffs {words[0]}, {count:,} repositories", "value", at_most(50, "ms"), scale=1e3, cold=True,
+                       ours=lambda words=words: timed(lambda: mount.hffs(*words, *(where if words != ["--help"] else []))))
+        yield Case("hffs top, a look each second", "value", at_most(2, "% of a core"), of="share", scale=100, cold=True,
+                   ours=lambda: top_share(mount))
+
+
+def timed(action):
+    began = time.monotonic()
+    done = action()
+    seconds = time.monotonic() - began
+    assert done.code == 0, done
+    return {"seconds": seconds}
+
+
+def processor_time(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def top_share(mount, seconds=5):
+    """On a terminal of its own."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        hffs = os.environ["HFFS"]
+        os.execve(hffs, [hffs, "top", "--state-dir", str(mount.state)], {"TERM": "xterm", "PATH": "/usr/bin:/bin"})
+    before, began = processor_time(mount.worker), time.monotonic()
+    while time.monotonic() - began < seconds:
+        if select.select([terminal], [], [], 0.1)[0]:
+            os.read(terminal, 65536)
+    spent = processor_time(mount.worker) - before + processor_time(pid)
+    os.write(terminal, b"q")
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    return {"share": spent / (time.monotonic() - began)}

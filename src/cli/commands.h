@@ -18,7 +18,10 @@ class CommandTable;
 void add_mount(CommandTable& table);
 void add_umount(CommandTable& table);
 void add_status(CommandTable& table);
+void add_top(CommandTable& table);
+void add_explain(CommandTable& table);
 void add_path(CommandTable& table);
+void add_prefetch(CommandTable& table);
 void add_ls(CommandTable& table);
 void add_storage(CommandTable& table);  // gc, pin, unpin, pins
 void add_verify(CommandTable& table);

@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 constexpr std::chrono::seconds kJobAnswer{30};
 
-Result<json> ask(Conversation& conversation, const json& request) {
+Result<json> ask_through(Conversation& conversation, const json& request) {
   auto answer = conversation.ask(request.dump(), kJobAnswer);
   if (!answer) return fail(answer);
   return json::parse(*answer);
@@ -23,7 +23,7 @@ Result<json> follow(Conversation& conversation, json look) {
   Progress progress;
   Result<json> answer;
   while (true) {
-    answer = ask(conversation, look);
+    answer = ask_through(conversation, look);
     if (!answer || !answer->at("running").get<bool>()) break;
     progress.show(answer->at("doing"), answer->at("files_done"), answer->at("files"),
                   answer->at("bytes_done"), answer->at("bytes"));
@@ -34,7 +34,7 @@ Result<json> follow(Conversation& conversation, json look) {
   json report = *answer;
   while (!answer->at("next").is_null()) {
     look["from"] = answer->at("next");
-    if (answer = ask(conversation, look); !answer) return answer;
+    if (answer = ask_through(conversation, look); !answer) return answer;
     for (auto& [name, list] : report.items())
       if (list.is_array()) list.insert(list.end(), answer->at(name).begin(), answer->at(name).end());
   }
@@ -44,7 +44,7 @@ Result<json> follow(Conversation& conversation, json look) {
 }  // namespace
 
 Result<json> run_job(Conversation& conversation, const json& request) {
-  auto started = ask(conversation, request);
+  auto started = ask_through(conversation, request);
   if (!started) return started;
   return follow(conversation, {{"command", request.at("command").get<std::string>() + "-progress"},
                                {"job", started->at("job")}});

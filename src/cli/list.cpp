@@ -10,7 +10,7 @@
 namespace hffs::cli {
 namespace {
 
-constexpr const char* kListHelp = R"(For each commit: how much of its content is here, and when a file of it was open last. --outdated asks
+constexpr const char* kListHelp = R"(For each commit: how much of its content is here, of how much, and when a file of it was open last. --outdated asks
 the Hub for each ref, and says what a new commit would have to fetch; it changes nothing.
 
 Examples:
@@ -58,21 +58,21 @@ Result<json> load_repos(const ListArguments& arguments) {
 }
 
 void print_commits(const json& repos) {
-  for (const json& repo : repos) {
-    fmt::print("{}{}\n", repo.at("repo").get<std::string>(),
-               repo.at("pinned").get<bool>() ? "  (pinned)" : "");
+  if (!repos.empty()) fmt::print("{:>6} {:>10}  {:10}  {}\n", "HERE", "SIZE", "USED", "REPOSITORY");
+  for (const json& repo : repos)
     for (const json& commit : repo.at("commits")) {
       std::string notes;
       for (const json& ref : commit.at("refs")) notes += "  " + ref.get<std::string>();
+      if (!repo.at("public").get<bool>()) notes += "  (private)";
       if (!commit.at("whole_tree").get<bool>()) notes += "  (not listed whole yet)";
       if (commit.at("self_attested").get<bool>()) notes += "  (self-attested)";
-      if (commit.at("pinned").get<bool>() && !repo.at("pinned").get<bool>()) notes += "  (pinned)";
+      if (commit.at("pinned").get<bool>() || repo.at("pinned").get<bool>()) notes += "  (pinned)";
       const json& used = commit.at("last_used");
-      fmt::print("  {}  {:>10} of {:>10}  {:10}{}\n", short_commit(commit.at("commit")),
-                 bytes_text(count(commit, "bytes_here")), bytes_text(count(commit, "bytes")),
-                 used.is_null() ? "never" : day_text(used.get<std::int64_t>()), notes);
+      const std::uint64_t size = count(commit, "bytes"), here = count(commit, "bytes_here");
+      fmt::print("{:>4} % {:>10}  {:10}  {}@{}{}\n", size == 0 ? 100 : 100 * here / size, bytes_text(size),
+                 used.is_null() ? "never" : day_text(used.get<std::int64_t>()), repo.at("repo").get<std::string>(),
+                 short_commit(commit.at("commit")), notes);
     }
-  }
 }
 
 // What reading the commit would still fetch.

@@ -42,9 +42,12 @@ void add_commands(cli::CommandTable& table) {
   cli::add_mount(table);
   cli::add_umount(table);
   cli::add_status(table);
+  cli::add_top(table);
+  cli::add_explain(table);
   cli::add_config(table);
   table.begin("Models");
   cli::add_path(table);
+  cli::add_prefetch(table);
   cli::add_ls(table);
   cli::add_lock(table);
   cli::add_check(table);

@@ -60,6 +60,11 @@ void Commands::dispatch(const Peer& peer, const nlohmann::json& request,
   if (command == "verify")
     return parts_.verifications.start(peer, request, std::move(done));
   if (command == "verify-progress") return done(parts_.verifications.look(peer, request));
+  if (command == "activity") return done(activity(peer));
+  if (command == "explain") return activity_.explain(peer, request, std::move(done));
+  if (command == "prefetch") return prefetches_.start(peer, request, std::move(done));
+  if (command == "prefetch-progress") return done(prefetches_.look(peer, request));
+  if (command == "prefetch-cancel") return done(prefetches_.cancel(peer, request));
   if (command == "gc") return storage_.collect(peer, request, std::move(done));
   if (command == "pin") return storage_.pin(peer, request, std::move(done));
   if (command == "unpin") return storage_.unpin(peer, request, std::move(done));
@@ -69,12 +74,14 @@ void Commands::dispatch(const Peer& peer, const nlohmann::json& request,
     return done(std::move(pins));
   }
   if (command == "ls")
-    return done(versions_.list(request, [&](const RepoId& repo) { return sees(peer, repo); }));
+    return done(versions_.list(
+        request, [&](const RepoId& repo) { return sees(peer, repo); },
+        [&](const RepoId& repo) { return parts_.access.is_open(repo); }));
   if (auto unknown = versions_.answer(
           peer, request, [&](const RepoId& repo) { return sees(peer, repo); }, std::move(done)))
     (*unknown)(fail(Code::invalid,
-                    "unknown command '{}'; there are status, path, import, import-progress, verify, "
-                    "verify-progress, gc, pin, unpin, pins, freeze, thaw, ls, ref, files, record, recorded, "
+                    "unknown command '{}'; there are status, activity, explain, path, import, import-progress, verify, "
+                    "verify-progress, prefetch, prefetch-progress, prefetch-cancel, gc, pin, unpin, pins, freeze, thaw, ls, ref, files, record, recorded, "
                     "login, logout, wait and stop",
                     command));
 }
@@ -119,13 +126,49 @@ nlohmann::json Commands::scrub(const Peer& peer) const {
           {"recent_findings", std::move(recent)}};
 }
 
+nlohmann::json Commands::endpoints() const {
+  nlohmann::json endpoints = nlohmann::json::array();
+  for (const auto& health : parts_.origin.health())
+    endpoints.push_back({{"endpoint", health.endpoint}, {"up", health.up}, {"last_error", health.last_error}});
+  return endpoints;
+}
+
+nlohmann::json Commands::transfer() const {
+  const TransferEngine::Snapshot now = parts_.transfer.snapshot();
+  return {{"waiters", now.waiters}, {"requests", now.requests}, {"buffered_bytes", now.buffered_bytes}};
+}
+
+nlohmann::json Commands::metrics() const {
+  nlohmann::json metrics = nlohmann::json::object();
+  for (int i = 0; i < static_cast<int>(Metric::count_); ++i) {
+    const auto metric = static_cast<Metric>(i);
+    metrics[std::string(info(metric).name)] = parts_.metrics.value(metric);
+  }
+  return metrics;
+}
+
+// What costs little, for who looks each second.
+nlohmann::json Commands::activity(const Peer& peer) const {
+  nlohmann::json activity = activity_.activity(peer);
+  const Store::Usage store = parts_.store.usage();
+  activity["prefetches"] = prefetches_.list(peer);
+  activity["now"] = {{"mount_point", parts_.config.mount_point},
+                     {"version", HFFS_VERSION},
+                     {"offline", parts_.config.offline},
+                     {"endpoints", endpoints()},
+                     {"transfer", transfer()},
+                     {"metrics", metrics()},
+                     {"store",
+                      {{"bytes", store.bytes + store.unclaimed_bytes},
+                       {"blobs", store.blobs},
+                       {"free_bytes", store.free_bytes},
+                       {"max_size", parts_.config.limits.max_size}}}};
+  return activity;
+}
+
 nlohmann::json Commands::status(const Peer& peer) const {
   const Config& config = parts_.config;
   const auto uptime = parts_.clock.now() - started_;
-  nlohmann::json endpoints = nlohmann::json::array();
-  for (const auto& health : parts_.origin.health())
-    endpoints.push_back(
-        {{"endpoint", health.endpoint}, {"up", health.up}, {"last_error", health.last_error}});
   nlohmann::json self_attested = nlohmann::json::array();
   for (const SelfAttested& each : parts_.catalog->self_attested(kMostSelfAttested))
     if (sees(peer, each.repo)) self_attested.push_back({{"repo", each.repo.text()},
@@ -135,13 +178,7 @@ nlohmann::json Commands::status(const Peer& peer) const {
   const Bounds::State bounds = parts_.store.bounds().state();
   const Catalog::Usage catalog =
       parts_.catalog->usage([&](const RepoId& repo) { return sees(peer, repo); });
-  const TransferEngine::Snapshot transfer = parts_.transfer.snapshot();
-  const ReadMode mode = parts_.server.read_mode();
-  nlohmann::json metrics = nlohmann::json::object();
-  for (int i = 0; i < static_cast<int>(Metric::count_); ++i) {
-    const auto metric = static_cast<Metric>(i);
-    metrics[std::string(info(metric).name)] = parts_.metrics.value(metric);
-  }
+  const ReadMode mode = parts_.read_mode();
   return {
       {"version", HFFS_VERSION},
       {"pid", ::getppid()},
@@ -154,7 +191,7 @@ nlohmann::json Commands::status(const Peer& peer) const {
        {{"ref_ttl_seconds", seconds_of(config.ref_ttl)},
         {"read_deadline_seconds", seconds_of(config.read_deadline)},
         {"sync_interval_seconds", seconds_of(config.sync_interval)}}},
-      {"endpoints", std::move(endpoints)},
+      {"endpoints", endpoints()},
       {"store",
        {{"blobs", store.blobs},
         {"verified_blobs", store.verified_blobs},
@@ -176,13 +213,10 @@ nlohmann::json Commands::status(const Peer& peer) const {
         {"files", catalog.files},
         {"self_attested", catalog.self_attested}}},
       {"self_attested", std::move(self_attested)},
-      {"transfer",
-       {{"waiters", transfer.waiters},
-        {"requests", transfer.requests},
-        {"buffered_bytes", transfer.buffered_bytes}}},
+      {"transfer", transfer()},
       {"mode", mode.passthrough ? "passthrough" : "page cache"},
       {"mode_reason", mode.reason},
-      {"metrics", std::move(metrics)},
+      {"metrics", metrics()},
   };
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What can be asked of a running daemon over its socket: status, path, stop, and what import_jobs.h,
-// verify_jobs.h, storage_commands.h and version_commands.h have. Threads: answer() on the control
+// verify_jobs.h, storage_commands.h, version_commands.h, login_commands.h, activity_commands.h and prefetch_commands.h have. Threads: answer() on the control
 // thread; completions on any. Blocks on the local disk only.
 #pragma once
 
@@ -10,7 +10,9 @@
 #include <nlohmann/json.hpp>
 
 #include "control_server.h"
+#include "activity_commands.h"
 #include "hffs/access.h"
+#include "hffs/activity.h"
 #include "hffs/budget.h"
 #include "hffs/catalog.h"
 #include "hffs/clock.h"
@@ -23,6 +25,7 @@
 #include "import_jobs.h"
 #include "login_commands.h"
 #include "origin.h"
+#include "prefetch_commands.h"
 #include "storage_commands.h"
 #include "verify_jobs.h"
 #include "version_commands.h"
@@ -41,10 +44,12 @@ class Commands : public std::enable_shared_from_this<Commands> {
     Store& store;
     std::shared_ptr<Catalog> catalog;  // walks under way keep it
     const TransferEngine& transfer;
-    const FuseServer& server;
     ImportJobs& imports;
     VerifyJobs& verifications;
     Recorder& recorder;
+    const Activity& activity;
+    std::shared_ptr<PrefetchQueue> prefetches;
+    std::function<ReadMode()> read_mode;
     const Budget& budget;
     std::uint64_t workers = 1;  // that have served this mount, this one included
     std::function<void(const Peer&)> stop;  // ends the daemon, later
@@ -59,8 +64,23 @@ class Commands : public std::enable_shared_from_this<Commands> {
                    .clock = parts_.clock,
                    .has_hub = has_hub(parts_.config)}),
         logins_(parts_.origin, parts_.access, parts_.wallet),
+        activity_({.activity = parts_.activity,
+                   .access = parts_.access,
+                   .store = parts_.store,
+                   .origin = parts_.origin,
+                   .catalog = parts_.catalog,
+                   .read_mode = parts_.read_mode,
+                   .backing_from = FileSystemOptions{}.backing_from,
+                   .mount_point = parts_.config.mount_point,
+                   .offline = parts_.config.offline && !has_folder(parts_.config)}),
+        prefetches_({.queue = parts_.prefetches,
+                     .catalog = parts_.catalog,
+                     .store = parts_.store,
+                     .mount_point = parts_.config.mount_point}),
         started_(parts_.clock.now()) {}
 
+  // Who comes to a repository by `hf download` means its bytes.
+  void download(const Caller& caller, const DownloadCommand& command) const { prefetches_.begin(caller, command); }
   void answer(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
 
  private:
@@ -68,6 +88,10 @@ class Commands : public std::enable_shared_from_this<Commands> {
   // Of a repository that is another's nobody hears here either; but who has the store may list it.
   bool sees(const Peer& peer, const RepoId& repo) const;
   nlohmann::json status(const Peer& peer) const;
+  nlohmann::json activity(const Peer& peer) const;
+  nlohmann::json endpoints() const;
+  nlohmann::json transfer() const;
+  nlohmann::json metrics() const;
   nlohmann::json scrub(const Peer& peer) const;
   nlohmann::json budget(const Peer& peer) const;
   void find_path(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
@@ -77,6 +101,8 @@ class Commands : public std::enable_shared_from_this<Commands> {
   StorageCommands storage_;
   VersionCommands versions_;
   LoginCommands logins_;
+  ActivityCommands activity_;
+  PrefetchCommands prefetches_;
   const Instant started_;
 };
 

@@ -34,13 +34,17 @@ Result<bool> wait_readable(int fd, Time end) {
 
 Error to_error(const nlohmann::json& said) {
   Error error{Code::bug, said.value("message", "the daemon gave no reason"), {}};
-  const std::string name = said.value("code", "");
-  for (int i = 0; i < kCodeCount; ++i)
-    if (info(static_cast<Code>(i)).name == name) error.code = static_cast<Code>(i);
+  error.code = code_named(said.value("code", "")).value_or(Code::bug);
   return error;
 }
 
 }  // namespace
+
+std::optional<Code> code_named(std::string_view name) {
+  for (int i = 0; i < kCodeCount; ++i)
+    if (info(static_cast<Code>(i)).name == name) return static_cast<Code>(i);
+  return std::nullopt;
+}
 
 Result<ControlClient> ControlClient::connect(const std::string& socket) {
   auto address = ControlAddress::of(socket);

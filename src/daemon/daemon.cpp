@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,7 +13,9 @@
 
 #include "commands.h"
 #include "control_server.h"
+#include "download_watch.h"
 #include "hffs/access.h"
+#include "hffs/activity.h"
 #include "hffs/budget.h"
 #include "hffs/catalog.h"
 #include "hffs/clock.h"
@@ -24,6 +25,7 @@
 #include "hffs/pins.h"
 #include "hffs/policy.h"
 #include "hffs/prefetch.h"
+#include "hffs/prefetch_queue.h"
 #include "hffs/recorder.h"
 #include "hffs/store.h"
 #include "hffs/transfer.h"
@@ -42,15 +44,6 @@ constexpr std::chrono::milliseconds kFarewell{1'000};
 void ring(const UniqueFd& event) {
   const std::uint64_t one = 1;
   (void)!::write(event.get(), &one, sizeof(one));
-}
-
-// Each open blob is a descriptor, for all users together; the usual soft limit is 1,024.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
-    log(Level::warn, "daemon", "{}", system_error(errno, "raising the limit of open files").message);
 }
 
 Handover::Index index_of(const Config& config) {
@@ -84,7 +77,14 @@ class RunningDaemon final : public Daemon {
   Keeper& keeper_;
   std::unique_ptr<Handover> handover_;
   Metrics metrics_;
+  Activity activity_{system_clock()};
   Recorder recorder_;
+  DownloadWatch downloads_{[this](const Caller& caller, const DownloadCommand& command) {
+    // The mount answers a moment before the socket does.
+    const auto commands = *serving_.lock();
+    if (commands) commands->download(caller, command);
+  }};
+  Guarded<std::shared_ptr<Commands>> serving_;
   UniqueFd signals_, stop_asked_, session_ended_;
   // Outlives the store, so that who waits for our end sees it when the store is closed.
   std::unique_ptr<ControlServer> control_;
@@ -102,6 +102,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<TransferEngine> transfer_;
   std::shared_ptr<Catalog> catalog_;
   std::unique_ptr<Prefetcher> prefetcher_;
+  std::shared_ptr<PrefetchQueue> prefetches_;
   std::unique_ptr<FileSystem> files_;
   std::unique_ptr<FuseServer> server_;
   std::unique_ptr<ImportJobs> imports_;
@@ -215,6 +216,7 @@ Result<void> RunningDaemon::open_parts() {
       {.policy = offline ? PrefetchPolicy::off : config_.prefetch, .budget = budget_.get()},
       *origin_, *catalog_,
       *store_, *transfer_, clock, metrics_);
+  prefetches_ = PrefetchQueue::create({}, *catalog_, *store_, *transfer_, *budget_, clock);
   auto files =
       FileSystem::open({.offline = offline,
                         .offline_partial = config_.offline_partial,
@@ -224,6 +226,8 @@ Result<void> RunningDaemon::open_parts() {
                         .own = ::geteuid(),
                         .owner_of = [this](uid_t user) { return wallet_->owner_of(user); },
                         .recorder = &recorder_,
+                        .entered = [this](const Caller& caller,
+                                          const RepoId& repo) { downloads_.entered(caller, repo); },
                         .budget = budget_.get()},
                        *catalog_, *store_, *transfer_, *prefetcher_, *handover_, system_disk(), clock,
                        metrics_);
@@ -236,7 +240,7 @@ Result<void> RunningDaemon::mount() {
   auto device = keeper_.mount();
   if (!device) return fail(device);
   auto server = FuseServer::start(fuse_options(), *files_, keeper_, std::move(*device), *handover_,
-                                  metrics_);
+                                  metrics_, activity_);
   if (!server) return fail(server);
   server_ = std::move(*server);
   *served_by_.lock() = server_.get();
@@ -258,10 +262,16 @@ Result<void> RunningDaemon::listen() {
       .store = *store_,
       .catalog = catalog_,
       .transfer = *transfer_,
-      .server = *server_,
       .imports = *imports_,
       .verifications = *verifications_,
       .recorder = recorder_,
+      .activity = activity_,
+      .prefetches = prefetches_,
+      .read_mode =
+          [this] {
+            auto server = served_by_.lock();
+            return *server == nullptr ? ReadMode{} : (*server)->read_mode();
+          },
       .budget = *budget_,
       .workers = handover_->generation(),
       .stop =
@@ -270,6 +280,7 @@ Result<void> RunningDaemon::listen() {
             ring(stop_asked_);
           },
   });
+  *serving_.lock() = commands_;
   auto control = ControlServer::start(
       {.directory = store_directory(config_.state_dir)},
       [commands = commands_.get()](const Peer& peer, const nlohmann::json& request,
@@ -356,6 +367,7 @@ void RunningDaemon::end_session() {
 
 RunningDaemon::~RunningDaemon() {
   if (control_) control_->stop();
+  serving_.lock()->reset();
   commands_.reset();
   // First, for an import may hang at a server that does not answer: the mount must not hang with it.
   end_session();
@@ -368,6 +380,7 @@ RunningDaemon::~RunningDaemon() {
   if (origin_) origin_->stop();
   if (wallet_) wallet_->stop();
   prefetcher_.reset();
+  prefetches_.reset();
   transfer_.reset();
   catalog_.reset();
   store_.reset();

@@ -44,4 +44,12 @@ void keep_tokens_inside() {
   ::setrlimit(RLIMIT_CORE, &none);
 }
 
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    log(Level::warn, "daemon", "{}", system_error(errno, "raising the limit of open files").message);
+}
+
 }  // namespace hffs

@@ -9,5 +9,7 @@ namespace hffs {
 
 // The store's directory below a state directory.
 std::string store_directory(const std::string& state_dir);
+// Each open blob is a descriptor, for all users together; the usual soft limit is 1,024.
+void raise_descriptor_limit();
 
 }  // namespace hffs

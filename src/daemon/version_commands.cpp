@@ -127,13 +127,17 @@ std::optional<Done<json>> VersionCommands::answer(const Peer& peer, const json& 
 }
 
 Result<json> VersionCommands::list(const json& request,
-                                   const std::function<bool(const RepoId&)>& sees) const {
+                                   const std::function<bool(const RepoId&)>& sees,
+                                   const std::function<bool(const RepoId&)>& is_public) const {
   const auto from = number_of(request, "from");
   if (!from) return fail(Error(from.error()));
   const auto page = versions_.list(static_cast<std::uint32_t>(*from));
   json repos = json::array();
   for (const KnownRepo& repo : page.repos)
-    if (sees(repo.repo)) repos.push_back(to_json(repo));
+    if (sees(repo.repo)) {
+      repos.push_back(to_json(repo));
+      repos.back()["public"] = is_public(repo.repo);
+    }
   return json{{"repos", std::move(repos)}, {"next", page.next ? json(*page.next) : json()}};
 }
 

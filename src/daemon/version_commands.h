@@ -41,7 +41,8 @@ class VersionCommands {
                                              Done<nlohmann::json> done);
   // {"from": 0}: repositories with their refs and commits, a page of them, of those that may be seen.
   Result<nlohmann::json> list(const nlohmann::json& request,
-                              const std::function<bool(const RepoId&)>& sees) const;
+                              const std::function<bool(const RepoId&)>& sees,
+                              const std::function<bool(const RepoId&)>& is_public) const;
   // Those that hold for the peer; all of them for who decides for all.
   nlohmann::json frozen(const Peer& peer, const std::function<bool(const RepoId&)>& sees) const;
 

@@ -95,6 +95,8 @@ void FileSystemImpl::lookup(const Caller& caller, NodeId parent, std::string_vie
                             std::stop_token stop, Done<Entry> done) {
   if (options_.recorder != nullptr && options_.recorder->active())
     done = recorded(caller, parent, name, std::move(done));
+  if (parent == kRootNode && options_.entered)
+    if (const auto repo = RepoId::parse_layout(name)) options_.entered(caller, *repo);
   if (parent.kind() == NodeKind::overlay)
     return lookup_below_overlay(caller, parent, name, Parked<Entry>::wrap(stop, std::move(done)));
   const Sight sight = sight_of(parent, name);

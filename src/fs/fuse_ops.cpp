@@ -7,6 +7,7 @@
 
 #include "fuse_convert.h"
 #include "fuse_reply.h"
+#include "hffs/activity.h"
 #include "hffs/clock.h"
 
 namespace hffs::fs {
@@ -78,7 +79,7 @@ void init(void* userdata, fuse_conn_info* connection) {
 void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   Session& session = Session::of(request);
   session.metrics.add(Metric::fuse_lookups);
-  Reply reply(request, "lookup");
+  Reply reply(request, "lookup", parent);
   const Caller caller = to_caller(request);
   const std::stop_token stop = reply.park(Signals::deadly);
   session.files->lookup(caller, node_of(parent), name, stop,
@@ -86,54 +87,54 @@ void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
 }
 
 void getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
-  Reply reply(request, "getattr");
+  Reply reply(request, "getattr", inode);
   const auto entry = Session::of(request).files->get_attributes(to_caller(request), node_of(inode));
   entry ? reply.attributes(*entry) : reply.error(entry.error());
 }
 
 void setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int which,
              fuse_file_info*) {
-  Reply reply(request, "setattr");
+  Reply reply(request, "setattr", inode);
   const auto entry = Session::of(request).files->set_attributes(
       to_caller(request), node_of(inode), to_change(*wanted, which, system_clock().wall()));
   entry ? reply.attributes(*entry) : reply.error(entry.error());
 }
 
 void readlink(fuse_req_t request, fuse_ino_t inode) {
-  Reply reply(request, "readlink");
+  Reply reply(request, "readlink", inode);
   const auto target = Session::of(request).files->read_link(to_caller(request), node_of(inode));
   target ? reply.text(*target) : reply.error(target.error());
 }
 
 void mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
-  Reply reply(request, "mkdir");
+  Reply reply(request, "mkdir", parent);
   give_entry(std::move(reply), Session::of(request).files->make_directory(
                                    to_caller(request), node_of(parent), name, mode));
 }
 
 // Files come by CREATE, which opens them too: a write to a ref lives as long as it is open.
 void mknod(fuse_req_t request, fuse_ino_t, const char*, mode_t, dev_t) {
-  Reply(request, "mknod").code(EPERM);
+  Reply(request, "mknod", 0).code(EPERM);
 }
 
 void symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
-  Reply reply(request, "symlink");
+  Reply reply(request, "symlink", parent);
   give_entry(std::move(reply), Session::of(request).files->make_link(
                                    to_caller(request), node_of(parent), name, target));
 }
 
 void link(fuse_req_t request, fuse_ino_t, fuse_ino_t, const char*) {
-  Reply(request, "link").code(EPERM);
+  Reply(request, "link", 0).code(EPERM);
 }
 
 void unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  Reply reply(request, "unlink");
+  Reply reply(request, "unlink", parent);
   give_nothing(std::move(reply), Session::of(request).files->remove(to_caller(request),
                                                                    node_of(parent), name, false));
 }
 
 void rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  Reply reply(request, "rmdir");
+  Reply reply(request, "rmdir", parent);
   give_nothing(std::move(reply), Session::of(request).files->remove(to_caller(request),
                                                                    node_of(parent), name, true));
 }
@@ -142,7 +143,7 @@ void rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
 void rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
             const char* new_name, unsigned flags) {
   Session& session = Session::of(request);
-  Reply reply(request, "rename");
+  Reply reply(request, "rename", parent);
   const Caller caller = to_caller(request);
   const std::stop_token stop = reply.park(Signals::deadly);
   session.files->rename(caller, node_of(parent), name, node_of(new_parent), new_name, flags,
@@ -171,16 +172,18 @@ void open_seen(Session& session, const Caller& caller, NodeId node, const fuse_f
   const auto opened = session.files->open_file(caller, node, file.flags);
   if (!opened) return reply.error(opened.error());
   fuse_file_info answer = to_file_info(file, *opened);
-  if (const auto id = session.backings.open(node, opened->backing)) {
+  const auto id = session.backings.open(node, opened->backing);
+  if (id) {
     answer.backing_id = *id;
     answer.keep_cache = false;
   }
+  if (node.kind() == NodeKind::blob) session.activity.opened(caller, node, id.has_value());
   if (!reply.opened(answer)) close(session, node, answer);
 }
 
 void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
   Session& session = Session::of(request);
-  Reply reply(request, "open");
+  Reply reply(request, "open", inode);
   const Caller caller = to_caller(request);
   const NodeId node = node_of(inode);
   if (session.files->sees(caller, node)) return open_seen(session, caller, node, *file, reply);
@@ -196,7 +199,7 @@ void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
 void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
             fuse_file_info* file) {
   Session& session = Session::of(request);
-  Reply reply(request, "create");
+  Reply reply(request, "create", parent);
   const Caller caller = to_caller(request);
   const auto entry = session.files->make_file(caller, node_of(parent), name, mode);
   if (!entry) return reply.error(entry.error());
@@ -207,7 +210,7 @@ void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode
 }
 
 void release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) {
-  Reply reply(request, "release");
+  Reply reply(request, "release", inode);
   close(Session::of(request), node_of(inode), *file);
   reply.ok();
 }
@@ -216,23 +219,27 @@ void read(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset,
           fuse_file_info* file) {
   Session& session = Session::of(request);
   session.metrics.add(Metric::fuse_reads);
-  Reply reply(request, "read");
+  Reply reply(request, "read", inode);
   const Caller caller = to_caller(request);
   const bool direct = (file->flags & O_DIRECT) != 0;
   const std::stop_token stop = reply.park(direct ? Signals::any : Signals::deadly);
-  session.files->read(caller, node_of(inode), {static_cast<std::uint64_t>(offset), size}, stop,
-                     [reply = std::move(reply), &metrics = session.metrics](
+  const NodeId node = node_of(inode);
+  const bool of_blob = node.kind() == NodeKind::blob;
+  if (of_blob) session.activity.began(caller, node);
+  session.files->read(caller, node, {static_cast<std::uint64_t>(offset), size}, stop,
+                     [reply = std::move(reply), caller, node, of_blob, &session](
                          Result<std::vector<std::byte>> bytes) mutable {
+                       if (of_blob) session.activity.ended(caller, node, bytes ? bytes->size() : 0);
                        if (!bytes) return reply.error(bytes.error());
-                       metrics.add(Metric::fuse_read_bytes,
-                                   static_cast<std::int64_t>(bytes->size()));
+                       session.metrics.add(Metric::fuse_read_bytes,
+                                           static_cast<std::int64_t>(bytes->size()));
                        reply.bytes(*bytes);
                      });
 }
 
 void write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_t size, off_t offset,
            fuse_file_info*) {
-  Reply reply(request, "write");
+  Reply reply(request, "write", inode);
   const auto written = Session::of(request).files->write(
       to_caller(request), node_of(inode), static_cast<std::uint64_t>(offset),
       std::as_bytes(std::span(data, size)));
@@ -240,14 +247,14 @@ void write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_t s
 }
 
 void fsync(fuse_req_t request, fuse_ino_t inode, int, fuse_file_info*) {
-  Reply reply(request, "fsync");
+  Reply reply(request, "fsync", inode);
   give_nothing(std::move(reply), Session::of(request).files->sync(node_of(inode)));
 }
 
 void readdir(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset,
              fuse_file_info*) {
   Session& session = Session::of(request);
-  Reply reply(request, "readdir");
+  Reply reply(request, "readdir", inode);
   const Caller caller = to_caller(request);
   DirectoryPage page(request, node_of(inode), static_cast<std::uint64_t>(offset), size);
   const std::uint64_t cookie = page.cookie();
@@ -263,7 +270,7 @@ void readdir(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offse
 }
 
 void statfs(fuse_req_t request, fuse_ino_t) {
-  Reply reply(request, "statfs");
+  Reply reply(request, "statfs", 0);
   reply.space(Session::of(request).files->space());
 }
 

@@ -8,11 +8,11 @@
 namespace hffs::fs {
 namespace {
 
-// Answers that are part of a day's work; the others are logged here, once, with the file's name.
+// Answers that are part of a day's work. Of the others an errno does not say why: that is told here, and kept for who
+// asks later (activity.h).
 bool is_ordinary(Code code) {
   switch (code) {
     case Code::not_found:
-    case Code::denied:
     case Code::exists:
     case Code::refused:
     case Code::invalid:
@@ -22,12 +22,16 @@ bool is_ordinary(Code code) {
     case Code::not_directory:
     case Code::is_directory:
     case Code::not_empty:
-    case Code::over_quota:  // the budget has its own line
     case Code::busy:
       return true;
     default:
       return false;
   }
+}
+
+// Why somebody is refused has a line of its own where that is decided.
+bool is_told_already(Code code) {
+  return code == Code::denied || code == Code::over_quota;
 }
 
 // libfuse calls this with the request's own lock held. Answering from here is fine: fuse_reply_* does
@@ -61,9 +65,13 @@ void Reply::done() {
 }
 
 void Reply::error(const Error& error) {
-  if (!is_ordinary(error.code))
-    log(error.code == Code::bug ? Level::error : Level::warn, "fs", "{} failed ({}): {}",
-        operation_, info(error.code).name, error.message);
+  const Caller caller = to_caller(request_);
+  if (!is_ordinary(error.code) && Session::of(request_).activity.failed(caller, node_, operation_, error) &&
+      !is_told_already(error.code)) {
+    const std::string_view remedy = info(error.code).remedy;
+    log(error.code == Code::bug ? Level::error : Level::warn, "fs", "{} failed ({}) for uid={} pid={}: {}{}{}",
+        operation_, info(error.code).name, caller.uid, caller.pid, error.message, remedy.empty() ? "" : "; ", remedy);
+  }
   code(info(error.code).errno_value);
 }
 

@@ -17,6 +17,7 @@
 
 #include "backings.h"
 #include "fuse_api.h"
+#include "hffs/activity.h"
 #include "hffs/filesystem.h"
 #include "parking.h"
 
@@ -30,6 +31,7 @@ struct Session {
   Backings backings;
   bool old_kernel = false;
   Parking parking;
+  Activity& activity;
   // Answers and notifications go to the kernel by this.
   std::function<ssize_t(std::span<const iovec>)> send = {};
 
@@ -43,10 +45,13 @@ struct Session {
 
 class Reply {
  public:
-  Reply(fuse_req_t request, const char* operation) : request_(request), operation_(operation) {}
+  // `node`: what the operation is about; a name in it, of a lookup.
+  Reply(fuse_req_t request, const char* operation, fuse_ino_t node)
+      : request_(request), operation_(operation), node_{node} {}
   Reply(Reply&& other) noexcept
       : request_(std::exchange(other.request_, nullptr)),
         operation_(other.operation_),
+        node_(other.node_),
         parking_(std::exchange(other.parking_, nullptr)),
         number_(other.number_) {}
   Reply& operator=(Reply&&) = delete;
@@ -74,6 +79,7 @@ class Reply {
 
   fuse_req_t request_;
   const char* operation_;
+  NodeId node_;
   Parking* parking_ = nullptr;
   std::uint64_t number_ = 0;
 };

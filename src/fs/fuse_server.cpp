@@ -19,6 +19,8 @@
 
 #include "fuse_ops.h"
 #include "fuse_reply.h"
+#include "hffs/activity.h"
+#include "hffs/clock.h"
 #include "hffs/filesystem.h"
 
 namespace hffs {
@@ -62,14 +64,16 @@ void write_fuse_log(fuse_log_level level, const char* format, va_list arguments)
 
 class Server final : public FuseServer {
  public:
-  Server(FileSystem* files, Keeper& keeper, UniqueFd device, Handover& handover, Metrics& metrics)
+  Server(FileSystem* files, Keeper& keeper, UniqueFd device, Handover& handover, Metrics& metrics,
+         Activity& activity)
       : device_(std::move(device)),
         handover_(handover),
         session_{.files = files,
                  .metrics = metrics,
                  .keeper = keeper,
                  .backings = {keeper, handover, metrics},
-                 .parking = {}},
+                 .parking = {},
+                 .activity = activity},
         ending_(std::make_shared<Ending>()) {
     session_.send = [this](std::span<const iovec> parts) { return send(parts); };
   }
@@ -279,16 +283,17 @@ thread_local std::uint64_t Session::request = 0;
 Result<void> FuseServer::check_session(FuseOptions options, Keeper& keeper, Handover& handover) {
   if (!handover.session()) return {};
   Metrics nobodys;
+  Activity nobody_acts(system_clock());
   UniqueFd nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!nothing) return fail(system_error(errno, "opening /dev/null"));
-  return fs::Server(nullptr, keeper, std::move(nothing), handover, nobodys).prepare(options);
+  return fs::Server(nullptr, keeper, std::move(nothing), handover, nobodys, nobody_acts).prepare(options);
 }
 
 Result<std::unique_ptr<FuseServer>> FuseServer::start(FuseOptions options, FileSystem& files,
                                                       Keeper& keeper, UniqueFd device,
-                                                      Handover& handover, Metrics& metrics) {
-  auto server =
-      std::make_unique<fs::Server>(&files, keeper, std::move(device), handover, metrics);
+                                                      Handover& handover, Metrics& metrics,
+                                                      Activity& activity) {
+  auto server = std::make_unique<fs::Server>(&files, keeper, std::move(device), handover, metrics, activity);
   if (auto prepared = server->prepare(options); !prepared) return fail(prepared);
   server->start(options.threads);
   return server;

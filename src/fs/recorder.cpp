@@ -3,11 +3,12 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <optional>
 #include <sstream>
+
+#include "hffs/activity.h"
 
 namespace hffs {
 namespace {
@@ -37,14 +38,6 @@ std::optional<Process> find_process(pid_t pid) {
   fields >> process.started;
   if (!fields) return {};
   return process;
-}
-
-// The process of a thread: FUSE tells who asks by its thread.
-pid_t process_of(pid_t thread) {
-  std::ifstream file(fmt::format("/proc/{}/status", thread));
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("Tgid:")) return static_cast<pid_t>(std::atoi(line.c_str() + 5));
-  return 0;
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <mutex>
 
 #include "handover.h"
+#include "hffs/activity.h"
 #include "hffs/filesystem.h"
 
 namespace hffs {
@@ -164,7 +165,7 @@ class FuseWireTest : public testing::Test {
     init.flags2 = newer;
     send(FUSE_INIT, 0, std::string(reinterpret_cast<const char*>(&init), sizeof(init)));
     auto server =
-        FuseServer::start(options, files_, keeper_, UniqueFd(ends[1]), *handover_, metrics_);
+        FuseServer::start(options, files_, keeper_, UniqueFd(ends[1]), *handover_, metrics_, activity_);
     EXPECT_TRUE(server);
     if (server) server_ = std::move(*server);
     const Answer answer = receive();
@@ -228,6 +229,7 @@ class FuseWireTest : public testing::Test {
   std::unique_ptr<Handover> handover_;
   FakeKeeper keeper_;
   Metrics metrics_;
+  Activity activity_{system_clock()};
   UniqueFd kernel_;
   std::unique_ptr<FuseServer> server_;
   std::uint64_t next_ = 0;
@@ -492,7 +494,7 @@ class TakenOverTest : public FuseWireTest {
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
     kernel_ = UniqueFd(ends[0]);
     auto server =
-        FuseServer::start({.threads = 3}, files_, keeper_, UniqueFd(ends[1]), *handover_, metrics_);
+        FuseServer::start({.threads = 3}, files_, keeper_, UniqueFd(ends[1]), *handover_, metrics_, activity_);
     ASSERT_TRUE(server) << server.error().message;
     server_ = std::move(*server);
   }

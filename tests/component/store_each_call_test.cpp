@@ -54,10 +54,17 @@ void EachCallTest::run_scenario() {
   close();
 }
 
+// Which call fails decides what is written, and hardly which threads meet: with a sanitizer some of them do.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr int kFailEvery = 3;
+#else
+constexpr int kFailEvery = 1;
+#endif
+
 TEST_P(EachCallTest, FailsOnceAndNothingIsWrongOrWedged) {
   const Op op = static_cast<Op>(GetParam());
   int reached = 0;
-  for (int nth = 0; nth < 60; ++nth) {
+  for (int nth = 0; nth < 60; nth += kFailEvery) {
     bool hit = false;
     for (const Code code : {Code::no_space, Code::io}) {
       SCOPED_TRACE(fmt::format("{} call {} fails with {}", name_of(op), nth, info(code).name));

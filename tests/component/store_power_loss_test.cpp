@@ -23,9 +23,9 @@ namespace fs = std::filesystem;
 
 // One thread replays: what threads race for happens before.
 #if defined(__SANITIZE_THREAD__)
-constexpr std::size_t kReplayEvery = 8;
+constexpr std::size_t kReplayEvery = 32;
 #elif defined(__SANITIZE_ADDRESS__)
-constexpr std::size_t kReplayEvery = 2;
+constexpr std::size_t kReplayEvery = 8;
 #else
 constexpr std::size_t kReplayEvery = 1;
 #endif

@@ -2,6 +2,7 @@
 """V: which versions are here, refs that stay, and what a program has read."""
 import json
 import os
+import re
 
 import pytest
 from lab import ALICE, BOB, MIB, PYTHON, eventually, in_child
@@ -58,7 +59,7 @@ def test_P1_ls_tells_what_is_here(make):
     [commit] = known["commits"]
     assert commit["bytes_here"] == 2 * MIB and commit["last_used"] and commit["pinned"] and not known["pinned"]
     assert commit["refs"] == ["main"] and commit["whole_tree"] and not commit["self_attested"]
-    assert "2.0 MiB of" in text and repo.commit[:12] in text and "(pinned)" in text
+    assert re.search(rf"^ +39 % +5.0 MiB .* {repo.name}@{repo.commit[:12]} +main +\(pinned\)$", text, re.M), text
     mount.umount()
     mount.remount()
     assert listed(mount)[0]["commits"][0]["last_used"] == commit["last_used"]

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+
+#include "bars.h"
+#include "command_table.h"
+#include "commands.h"
+#include "progress.h"
+#include "repo_at.h"
+
+namespace hffs::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kExplainHelp = R"(Says why a path of the mount looks as it does to you: which repository and commit it is of, whether you may see it, how
+much of it is here and what reading it would fetch, how the next open of it reads, and what went wrong with it lately.
+
+Examples:
+  hffs explain ~/hf/models--openai--whisper-tiny/snapshots/main/model.safetensors
+  hffs explain openai/whisper-tiny@main
+  hffs explain . --json | jq .problem
+
+The exit code is that of the problem, if there is one.)";
+
+constexpr int kMostLinks = 40;
+
+struct ExplainArguments {
+  std::string path;
+  bool json = false;
+  DaemonName where;
+};
+
+// Where in a mount a path leads; links before the mount are followed, those in it are the daemon's business.
+struct Below {
+  std::string mount_point, path;
+};
+
+bool is_mount_root(const std::string& directory) {
+  std::array<char, PATH_MAX> target;
+  const ssize_t size = ::readlink((directory + "/.hffs").c_str(), target.data(), target.size());
+  // A daemon that has died leaves a mount point, too.
+  return size > 0 || errno == ENOTCONN;
+}
+
+Result<Below> find_below(const std::string& given) {
+  std::error_code error;
+  std::filesystem::path rest = std::filesystem::absolute(given, error).lexically_normal();
+  std::filesystem::path walked = "/";
+  int links = 0;
+  for (auto part = rest.begin(); part != rest.end(); ++part) {
+    if (part->empty() || *part == "/") continue;
+    const std::filesystem::path next = walked / *part;
+    std::filesystem::path behind;
+    for (auto other = std::next(part); other != rest.end(); ++other) behind /= *other;
+    if (std::filesystem::is_symlink(next, error) && ++links < kMostLinks) {
+      const auto target = std::filesystem::read_symlink(next, error);
+      if (error) return fail(system_error(error.value(), next.string()));
+      rest = ((target.is_absolute() ? target : walked / target) / behind).lexically_normal();
+      walked = "/";
+      part = rest.begin();
+      continue;
+    }
+    walked = next;
+    if (is_mount_root(walked.string())) return Below{walked.string(), behind.string()};
+  }
+  return fail(Code::not_found, "{} is not in a mount of hffs; `findmnt -t fuse.hffs` lists those that are", given);
+}
+
+Result<Below> find_place(const ExplainArguments& words) {
+  struct stat found {};
+  const bool is_path = words.path.starts_with('/') || words.path.starts_with('.') ||
+                       words.path.find("--") != words.path.npos || ::lstat(words.path.c_str(), &found) == 0;
+  if (is_path && !words.path.starts_with("http")) return find_below(words.path);
+  const auto what = parse_repo_at(words.path);
+  if (!what) return fail(Error(what.error()));
+  const bool is_commit = CommitId::parse(what->revision).has_value();
+  return Below{words.where.mount_point,
+               fmt::format("{}/{}/{}", what->repo.layout(), is_commit ? "snapshots" : "refs", what->revision)};
+}
+
+void explain_row(std::string_view name, std::string_view text) {
+  fmt::print("{:<12} {}\n", name, text);
+}
+
+std::string text_in(const json& of, const char* name) {
+  return of.at(name).is_string() ? of.at(name).get<std::string>() : "";
+}
+
+std::string program_text(const json& who) {
+  return fmt::format("{} (process {}, user {})", text_in(who, "comm"), who.at("pid").get<std::int64_t>(),
+                     who.at("uid").get<std::uint64_t>());
+}
+
+void print_file(const json& file) {
+  const auto size = file.at("size").get<std::uint64_t>(), here = file.at("here").get<std::uint64_t>();
+  explain_row("is", fmt::format("{} of {}@{}", text_in(file, "path"), text_in(file, "repo"), text_in(file, "commit").substr(0, 12)));
+  explain_row("hash", text_in(file, "hash"));
+  explain_row("here", fmt::format("{} of {} ({} %){}", bytes_text(here), bytes_text(size), size == 0 ? 100 : 100 * here / size,
+                                  file.at("verified").get<bool>() ? ", verified" : here == size ? ", not verified yet" : ""));
+  if (here != 0 && here != size) {
+    std::string picture;
+    for (const json& part : file.at("here_by_part")) picture += part == 100 ? '#' : part == 0 ? '.' : '+';
+    explain_row("", fmt::format("[{}]", picture));
+  }
+  explain_row("next open", text_in(file, "next_open"));
+  if (const auto missing = file.at("missing").get<std::uint64_t>(); missing != 0)
+    explain_row("would fetch", fmt::format("{}, if all of it is read", bytes_text(missing)));
+  for (const json& reader : file.at("readers"))
+    explain_row("read by", program_text(reader) + (reader.at("waiting_ms").is_number()
+                                                   ? fmt::format(", which waits for {}", duration_text(reader.at("waiting_ms").get<std::uint64_t>() / 1'000))
+                                                   : ""));
+}
+
+void print_explanation(const json& answer) {
+  explain_row("path", fmt::format("{}/{}", text_in(answer, "mount_point"), text_in(answer, "path")));
+  if (answer.at("kind").is_string()) explain_row("what", text_in(answer, "kind"));
+  if (const json& verdict = answer.at("verdict"); !verdict.is_null())
+    explain_row("repository", fmt::format("{}: {}", text_in(answer, "repo"),
+                                          !verdict.at("seen").get<bool>() ? "not for you, or not there"
+                                          : verdict.at("public").get<bool>() ? "public"
+                                                                             : "private or gated; you were let in"));
+  for (const json& link : answer.at("links"))
+    explain_row("link", fmt::format("{} -> {}", text_in(link, "name"), text_in(link, "target")));
+  if (const json& ref = answer.at("ref"); !ref.is_null())
+    explain_row("commit", fmt::format("{}{}{}", text_in(ref, "commit"),
+                                      ref.at("since").is_number() ? ", since " + day_text(ref.at("since").get<std::int64_t>()) : "",
+                                      ref.at("frozen").get<bool>() ? ", pinned" : ""));
+  if (!answer.at("file").is_null()) print_file(answer.at("file"));
+  for (const json& endpoint : answer.at("endpoints"))
+    explain_row("endpoint", fmt::format("{} {}{}{}", text_in(endpoint, "endpoint"), endpoint.at("up").get<bool>() ? "up" : "down",
+                                        text_in(endpoint, "last_error").empty() ? "" : ": ", text_in(endpoint, "last_error")));
+  for (const json& failure : answer.at("failures")) {
+    const auto ago = std::max<std::int64_t>(0, std::time(nullptr) - failure.at("when").get<std::int64_t>());
+    const auto times = failure.at("count").get<std::uint64_t>();
+    explain_row("failed", fmt::format("{} ago{}: {} by {}: {}: {}", duration_text(static_cast<std::uint64_t>(ago)),
+                                      times > 1 ? fmt::format(", {} times", times) : "", text_in(failure, "operation"), program_text(failure),
+                                      text_in(failure, "code"), text_in(failure, "message")));
+    if (!text_in(failure, "remedy").empty()) explain_row("", text_in(failure, "remedy"));
+  }
+}
+
+// What a client has written is the user's own, and the catalog knows nothing of it.
+bool is_own_file(const Below& place) {
+  struct stat found {};
+  return !place.mount_point.empty() && ::lstat((place.mount_point + '/' + place.path).c_str(), &found) == 0;
+}
+
+Result<void> explain(const ExplainArguments& words) {
+  auto place = find_place(words);
+  if (!place) return fail(place);
+  DaemonName where = words.where;
+  if (!place->mount_point.empty()) where.mount_point = place->mount_point;
+  auto answer = ask(where, {{"command", "explain"}, {"path", place->path}}, kLongAnswer);
+  if (!answer) return fail(answer);
+  json& problem = answer->at("problem");
+  if (!problem.is_null() && text_in(problem, "code") == "not_found" && is_own_file(*place)) {
+    problem = nullptr;
+    answer->at("kind") = "a file of your own: what clients write, others do not see";
+  }
+  if (words.json) fmt::print("{}\n", answer->dump(2, ' ', false, json::error_handler_t::replace));
+  else
+    print_explanation(*answer);
+  if (problem.is_null()) return {};
+  const std::string remedy = text_in(problem, "remedy");
+  return fail(code_named(text_in(problem, "code")).value_or(Code::io), "{}: {}{}{}", text_in(problem, "at"), text_in(problem, "message"),
+              remedy.empty() ? "" : "; ", remedy);
+}
+
+}  // namespace
+
+void add_explain(CommandTable& table) {
+  auto words = std::make_shared<ExplainArguments>();
+  auto* command = table.add("explain", "Say why a path looks as it does", kExplainHelp, [words] { return explain(*words); });
+  command->add_option("PATH", words->path, "A path in a mount, or a repository")->required();
+  add_json(command, words->json);
+  add_daemon(command, words->where);
+}
+
+}  // namespace hffs::cli

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hffs/activity.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+
+namespace hffs {
+namespace {
+
+constexpr std::size_t kMostReadings = 4'096;
+constexpr std::size_t kMostFailures = 256;
+constexpr std::chrono::seconds kToldAgain{60};
+
+std::chrono::milliseconds since(Instant then, Instant now) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now - then);
+}
+
+}  // namespace
+
+pid_t process_of(pid_t thread) {
+  std::ifstream file(fmt::format("/proc/{}/status", thread));
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("Tgid:")) return static_cast<pid_t>(std::atoi(line.c_str() + 5));
+  return 0;
+}
+
+std::string program_of(pid_t process) {
+  std::ifstream file(fmt::format("/proc/{}/comm", process));
+  std::string name;
+  std::getline(file, name);
+  return name;
+}
+
+Activity::State::Reading& Activity::reading_of(State& state, const Caller& caller, NodeId blob) const {
+  const Instant now = clock_.now();
+  if (state.readings.size() >= kMostReadings) {
+    std::erase_if(state.readings, [&](const auto& item) {
+      return item.second.begun.empty() && now - item.second.last > kQuiet;
+    });
+    // Who waits is not forgotten; ever so many cannot wait.
+    if (state.readings.size() >= kMostReadings)
+      std::erase_if(state.readings, [](const auto& item) { return item.second.begun.empty(); });
+  }
+  State::Reading& reading = state.readings[{caller.pid, blob.value}];
+  if (reading.reader.process == 0) {
+    // A thread may be gone when somebody asks.
+    const auto known = state.readings.lower_bound({caller.pid, 0});
+    reading.reader.process = known->second.reader.process;
+    if (reading.reader.process == 0) reading.reader.process = process_of(caller.pid);
+    if (reading.reader.process == 0) reading.reader.process = caller.pid;
+  }
+  reading.reader.uid = caller.uid;
+  reading.reader.blob = blob;
+  reading.last = now;
+  return reading;
+}
+
+void Activity::opened(const Caller& caller, NodeId blob, bool passthrough) {
+  auto state = state_.lock();
+  Reader& reader = reading_of(*state, caller, blob).reader;
+  ++reader.opens;
+  reader.passthrough = passthrough;
+}
+
+void Activity::began(const Caller& caller, NodeId blob) {
+  auto state = state_.lock();
+  auto& reading = reading_of(*state, caller, blob);
+  ++reading.reader.reads;
+  reading.begun.push_back(reading.last);
+}
+
+// Which of several was answered does not matter but for the oldest: they begin and end in about that order.
+void Activity::ended(const Caller& caller, NodeId blob, std::uint64_t bytes) {
+  auto state = state_.lock();
+  auto& reading = reading_of(*state, caller, blob);
+  reading.reader.bytes += bytes;
+  if (!reading.begun.empty()) reading.begun.pop_front();
+}
+
+bool Activity::failed(const Caller& caller, NodeId node, std::string_view operation, const Error& error) {
+  const Instant now = clock_.now();
+  const pid_t process = process_of(caller.pid);
+  const std::string program = program_of(process);
+  auto state = state_.lock();
+  auto& all = state->failures;
+  const auto same = std::ranges::find_if(all, [&](const auto& item) {
+    const Failure& failure = item.first;
+    return failure.uid == caller.uid && failure.node == node && failure.error.code == error.code &&
+           failure.operation == operation;
+  });
+  std::pair<Failure, Instant> failure{Failure{.when = clock_.wall(),
+                                              .process = process != 0 ? process : caller.pid,
+                                              .uid = caller.uid,
+                                              .program = program,
+                                              .operation = std::string(operation),
+                                              .node = node,
+                                              .error = error},
+                                      now};
+  bool news = true;
+  if (same != all.end()) {
+    failure.first.count = same->first.count + 1;
+    news = now - same->second >= kToldAgain;
+    if (!news) failure.second = same->second;
+    all.erase(same);
+  }
+  if (all.size() >= kMostFailures) all.pop_front();
+  all.push_back(std::move(failure));
+  return news;
+}
+
+std::vector<Activity::Reader> Activity::readers() const {
+  const Instant now = clock_.now();
+  std::vector<Reader> readers;
+  auto state = state_.lock();
+  for (const auto& [key, reading] : state->readings) {
+    if (reading.begun.empty() && now - reading.last > kQuiet) continue;
+    Reader reader = reading.reader;
+    reader.idle = since(reading.last, now);
+    if (!reading.begun.empty()) reader.waiting = since(reading.begun.front(), now);
+    readers.push_back(reader);
+  }
+  return readers;
+}
+
+std::vector<Activity::Failure> Activity::failures() const {
+  std::vector<Failure> failures;
+  auto state = state_.lock();
+  for (const auto& item : state->failures) failures.insert(failures.begin(), item.first);
+  return failures;
+}
+
+}  // namespace hffs

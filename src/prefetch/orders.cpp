@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "orders.h"
+
+#include <algorithm>
+
+namespace hffs::prefetch {
+namespace {
+
+constexpr BlockIndex kRun = 8, kWindow = 64;
+constexpr std::chrono::seconds kFirstRest{1}, kLongestRest{30};
+constexpr std::size_t kMostFailed = 1'000;
+constexpr int kMostWrong = 3, kMostNotKept = 3;
+
+// The origin, or a limit, has said no; asking again would not help. A blob that was renewed is looked at anew.
+bool is_final(Code code) {
+  if (code == Code::stale) return false;
+  return !info(code).retry_helps || code == Code::over_quota;
+}
+
+}  // namespace
+
+std::uint64_t missing_bytes_of(const Blob& blob, ByteRange range) {
+  std::uint64_t bytes = 0;
+  for (const BlockRun& run : blob.missing(range)) bytes += bytes_of(run, blob.identity().size).size;
+  return bytes;
+}
+
+void Orders::handle(const Event& event) {
+  std::visit([this](const auto& what) { note(what); }, event);
+}
+
+void Orders::work() {
+  for (Order& order : orders_) work_on(order);
+  // Whoever was first does not keep the others waiting.
+  if (orders_.size() > 1) std::rotate(orders_.begin(), orders_.begin() + 1, orders_.end());
+}
+
+void Orders::note(const Fetched& event) {
+  Active& file = *event.file;
+  const ByteRange range = bytes_of(event.run, file.file.blob.size);
+  file.in_flight -= std::min(file.in_flight, range.size);
+  in_flight_ -= std::min(in_flight_, range.size);
+  if (!file.blob || file.blob->identity().incarnation != event.incarnation) return;
+  if (event.result && (file.blob->readable(range) || file.blob->superseded())) {
+    file.progress = clock_.now();
+    file.pause = std::chrono::seconds{0};
+    file.trouble.clear();
+    file.not_kept = 0;
+    return;
+  }
+  file.cursor = std::min(file.cursor, event.run.first);
+  if (event.result) {
+    ++file.not_kept;
+    return rest(file, "the disk does not keep it: it is full, or at its limit");
+  }
+  event.charge->failed(missing_bytes_of(*file.blob, range));
+  const Error& error = event.result.error();
+  if (is_final(error.code)) {
+    for (Order& order : orders_)
+      if (std::erase(order.active, event.file) != 0) order.give_up(file.file, error.code, error.message);
+    return;
+  }
+  rest(file, error.message);
+}
+
+void Orders::note(const Settled& event) {
+  Active& file = *event.file;
+  file.verifying = false;
+  if (!event.result) return rest(file, event.result.error().message);
+  for (Order& order : orders_)
+    if (std::ranges::find(order.active, event.file) != order.active.end() && finish(order, file))
+      std::erase(order.active, event.file);
+}
+
+// True: nothing is left to do for it.
+bool Orders::finish(Order& order, Active& file) {
+  if (!file.blob->whole()) {
+    const auto before = file.blob->identity().incarnation;
+    if (!open(file)) return false;
+    const BlobInfo& now = file.blob->identity();
+    if (!now.verified) {
+      if (now.incarnation != before && ++file.wrong >= kMostWrong) {
+        order.give_up(file.file, Code::corrupt, "its bytes were wrong again and again");
+        return true;
+      }
+      return false;
+    }
+  }
+  order.state.bytes_done += file.file.blob.size;
+  ++order.state.files_done;
+  order.done.push_back(file.file);
+  return true;
+}
+
+void Order::give_up(const TreeFile& file, Code code, std::string why) {
+  if (state.failed.size() < kMostFailed)
+    state.failed.emplace_back(
+        PrefetchQueue::FileState{.path = file.path, .size = file.blob.size, .trouble = std::move(why)}, code);
+}
+
+void Orders::rest(Active& file, const std::string& why) {
+  const Instant now = clock_.now();
+  file.trouble = why;
+  if (now < file.paused_until) return;  // one trouble, many requests
+  file.pause = std::clamp(file.pause * 2, kFirstRest, kLongestRest);
+  file.paused_until = now + file.pause;
+}
+
+void Orders::end(Order& order, const Error& why) {
+  for (const auto& file : order.active) order.waiting.push_back(file->file);
+  order.active.clear();
+  for (const TreeFile& file : order.waiting) order.give_up(file, why.code, why.message);
+  order.waiting.clear();
+}
+
+// The blob as it is now. False: it cannot be had just now.
+bool Orders::open(Active& file) {
+  auto blob = store_.open_blob(file.file.blob.number);
+  if (!blob) {
+    rest(file, blob.error().message);
+    return false;
+  }
+  file.blob = std::move(*blob);
+  file.cursor = 0;
+  return true;
+}
+
+// False: no file waits any more.
+bool Orders::activate(Order& order) {
+  if (order.waiting.empty()) return false;
+  const auto file = std::make_shared<Active>(
+      Active{.file = std::move(order.waiting.front()), .blob = {}, .sources = {}, .progress = clock_.now(), .trouble = {}});
+  order.waiting.pop_front();
+  auto sources = catalog_.sources_of(file->file.blob.number);
+  if (!sources) {
+    order.give_up(file->file, sources.error().code, sources.error().message);
+    return true;
+  }
+  file->sources = std::move(*sources);
+  const auto known = store_.blob(file->file.blob.number);
+  if (known && known->verified) {
+    order.state.bytes_done += known->size;
+    ++order.state.files_done;
+    order.done.push_back(std::move(file->file));
+    return true;
+  }
+  order.active.push_back(file);
+  return true;
+}
+
+void Orders::work_on(Order& order) {
+  while (order.active.size() < options_.files_at_once && activate(order)) {}
+  const Instant now = clock_.now();
+  std::erase_if(order.active, [&](const std::shared_ptr<Active>& file) {
+    if (file->not_kept >= kMostNotKept) {
+      order.give_up(file->file, Code::no_space, file->trouble);
+      return true;
+    }
+    if (now - file->progress <= options_.patience || file->verifying) return false;
+    order.give_up(file->file, Code::timed_out,
+            file->trouble.empty() ? "nothing has come" : fmt::format("nothing has come: {}", file->trouble));
+    return true;
+  });
+  for (std::size_t i = 0; i < order.active.size(); ++i) {
+    const auto file = order.active[i];
+    if (file->verifying || now < file->paused_until) continue;
+    if (!file->blob && !open(*file)) continue;
+    if (file->blob->superseded() && finish(order, *file)) {
+      order.active.erase(order.active.begin() + static_cast<std::ptrdiff_t>(i--));
+      continue;
+    }
+    if (auto pumped = pump(order, *file); !pumped) return end(order, pumped.error());
+    const std::uint64_t size = file->blob->identity().size;
+    if (file->in_flight != 0 || file->cursor < block_count(size)) continue;
+    file->blob->readable({0, size}) ? ask_verdict(file) : void(file->cursor = 0);
+  }
+}
+
+// An error: its user may have nothing fetched.
+Result<void> Orders::pump(Order& order, Active& file) {
+  const std::uint64_t size = file.blob->identity().size;
+  const BlockIndex blocks = block_count(size);
+  while (in_flight_ < options_.bytes_ahead && file.cursor < blocks) {
+    const auto missing = file.blob->missing(bytes_of(BlockRun{file.cursor, std::min(kWindow, blocks - file.cursor)}, size));
+    if (missing.empty()) {
+      file.cursor = std::min(blocks, file.cursor + kWindow);
+      continue;
+    }
+    const BlockRun run{missing.front().first, std::min(kRun, missing.front().count)};
+    const ByteRange range = bytes_of(run, size);
+    if (auto taken = budget_.take_bytes(order.who, range.size); !taken) return taken;
+    const auto charge = std::make_shared<Charge>(budget_, order.who, range.size);
+    file.cursor = run.end();
+    file.in_flight += range.size;
+    in_flight_ += range.size;
+    const auto self = std::ranges::find_if(order.active, [&](const auto& each) { return each.get() == &file; });
+    const std::uint64_t begun = transfer_.fetch_ahead(
+        file.blob, file.sources, range,
+        [post = post_, held = *self, run, incarnation = file.blob->identity().incarnation,
+         charge](Result<void> result) { post(Fetched{held, incarnation, run, std::move(result), charge}); });
+    charge->begun(begun);
+  }
+  return {};
+}
+
+void Orders::ask_verdict(const std::shared_ptr<Active>& file) {
+  file->verifying = true;
+  file->blob->when_settled(
+      [post = post_, file](Result<void> result) { post(Settled{file, std::move(result)}); });
+}
+
+}  // namespace hffs::prefetch

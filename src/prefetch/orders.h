@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Orders: what the queue's thread does for each: opens files, asks for their bytes, and has them verified. Threads: one;
+// completions come by an event.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "hffs/prefetch_queue.h"
+
+namespace hffs::prefetch {
+
+// A file that is in work. It holds its blob, so that nothing of it is evicted meanwhile.
+struct Active {
+  TreeFile file;
+  std::shared_ptr<Blob> blob;
+  std::vector<FileSource> sources;
+  BlockIndex cursor = 0;         // what lies before it is here, or was asked for
+  std::uint64_t in_flight = 0;   // bytes
+  bool verifying = false;
+  int wrong = 0;                 // how often its bytes were
+  int not_kept = 0;              // how often bytes came, and the disk did not take them
+  Instant progress{};            // the last
+  Instant paused_until{};
+  std::chrono::seconds pause{0};
+  std::string trouble;
+};
+
+struct Order {
+  std::uint64_t number = 0;
+  uid_t who = 0;  // pays
+  bool stays = false;
+  PrefetchQueue::State state;
+  std::deque<TreeFile> waiting;
+  std::vector<std::shared_ptr<Active>> active;
+  std::vector<TreeFile> done;
+
+  void give_up(const TreeFile& file, Code code, std::string why);
+};
+
+// What has come, or has not; and a verdict.
+struct Fetched {
+  std::shared_ptr<Active> file;
+  std::uint32_t incarnation = 0;
+  BlockRun run;
+  Result<void> result;
+  std::shared_ptr<Charge> charge;
+};
+struct Settled {
+  std::shared_ptr<Active> file;
+  Result<void> result;
+};
+using OrderEvent = std::variant<Fetched, Settled>;
+
+class Orders {
+ public:
+  using Event = OrderEvent;
+  Orders(PrefetchQueue::Options options, Catalog& catalog, Store& store, TransferEngine& transfer, Budget& budget,
+         const Clock& clock)
+      : options_(options), catalog_(catalog), store_(store), transfer_(transfer), budget_(budget), clock_(clock) {}
+
+  // `post` may be called by any thread, and brings the event to handle() by ours. Before the first order.
+  void on_event(std::function<void(Event)> post) { post_ = std::move(post); }
+  std::vector<Order>& all() { return orders_; }
+  void handle(const Event& event);
+  // Goes on with each as far as that is possible now.
+  void work();
+
+ private:
+  void note(const Fetched& event);
+  void note(const Settled& event);
+  void work_on(Order& order);
+  bool activate(Order& order);
+  bool open(Active& file);
+  Result<void> pump(Order& order, Active& file);
+  void end(Order& order, const Error& why);
+  void ask_verdict(const std::shared_ptr<Active>& file);
+  void rest(Active& file, const std::string& why);
+  bool finish(Order& order, Active& file);
+
+  const PrefetchQueue::Options options_;
+  Catalog& catalog_;
+  Store& store_;
+  TransferEngine& transfer_;
+  Budget& budget_;
+  const Clock& clock_;
+  std::function<void(Event)> post_;
+  std::vector<Order> orders_;
+  std::uint64_t in_flight_ = 0;  // bytes, of all
+};
+
+std::uint64_t missing_bytes_of(const Blob& blob, ByteRange range);
+
+}  // namespace hffs::prefetch

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""E: what happens in a mount, and why: hffs top, hffs explain, and what is kept of errors. docs/SEMANTICS.md."""
+import errno
+import json
+import os
+import time
+
+from lab import ALICE, BOB, MIB, errno_of, eventually, in_child
+from test_command_line import refused
+from test_failure import read_it, stuck
+from world import fresh_bytes
+
+
+def activity(mount, user=None):
+    done = mount.hffs("top", "--json", "--state-dir", mount.state, user=user)
+    assert done.code == 0, done
+    return json.loads(done.out)
+
+
+def explained(mount, what, code=0, user=None, env=None):
+    done = mount.hffs("explain", what, "--json", "--state-dir", mount.state, user=user, env=env)
+    assert done.code == code, done
+    return json.loads(done.out)
+
+
+def waits(mount, user=None):
+    return [each for each in activity(mount, user)["readers"] if each["waiting_ms"] is not None]
+
+
+def test_E1_who_waits_is_named_with_file_and_time(make):
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add({"model.bin": fresh_bytes(3 * MIB)})
+    path = mount.file(repo, "model.bin")
+    stall = stuck(world, mount, repo, "model.bin")
+    child = make.child(read_it, str(path))
+    assert child.heard() == "open"
+    [reader] = eventually(lambda: waits(mount), 5, "a reader that waits")
+    assert reader["pid"] == child.process.pid and reader["uid"] == os.getuid() and reader["comm"].startswith("python")
+    assert (reader["repo"], reader["commit"], reader["path"]) == (repo.name, repo.commit, "model.bin")
+    assert (reader["size"], reader["mode"], reader["opens"]) == (3 * MIB, "fetched", 1)
+    eventually(lambda: waits(mount)[0]["waiting_ms"] > 1000, 5, "a second of waiting")
+    shown = mount.hffs("top", "--once", "--delay", "0.2", "--state-dir", mount.state)
+    assert shown.code == 0 and "model.bin" in shown.out and str(child.process.pid) in shown.out and " s " in shown.out
+    assert [each["pid"] for each in explained(mount, path)["file"]["readers"]] == [child.process.pid]
+    stall.remove()
+    assert child.result() == 3 * MIB
+    assert waits(mount) == []
+    [reader] = [each for each in activity(mount)["readers"] if each["path"] == "model.bin"]
+    assert reader["bytes"] == 3 * MIB and reader["here"] == 3 * MIB
+
+
+def test_E1_threads_of_a_process_are_one_reader(make):
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add({"model.bin": fresh_bytes(4 * MIB)})
+
+    def read_by_threads(path):
+        from concurrent.futures import ThreadPoolExecutor
+
+        def piece(number):
+            with open(path, "rb") as file:
+                file.seek(number << 20)
+                return len(file.read(1 << 20))
+        with ThreadPoolExecutor(4) as pool:
+            total = sum(pool.map(piece, range(4)))
+        say("read")
+        hear()
+        return total
+    child = make.child(read_by_threads, str(mount.file(repo, "model.bin")))
+    assert child.heard() == "read"
+    [reader] = [each for each in activity(mount)["readers"] if each["path"] == "model.bin"]
+    assert (reader["pid"], reader["opens"]) == (child.process.pid, 4) and reader["bytes"] >= 4 * MIB
+    child.tell("end")
+    assert child.result() == 4 * MIB
+
+
+def test_E2_an_error_is_kept_with_its_reason_and_its_remedy(make):
+    world = make.world()
+    mount = make.mount(world, "--read-deadline", "1")
+    repo = world.add({"model.bin": fresh_bytes(2 * MIB)})
+    path = mount.file(repo, "model.bin")
+    os.stat(path)
+    world.hub.down(origin=True)
+    for _ in range(3):
+        assert errno_of(lambda: open(path, "rb").read(10)) == errno.EIO
+    failures = [each for each in activity(mount)["failures"] if each["operation"] == "read"]
+    assert len(failures) == 1, failures
+    [failure] = failures
+    assert (failure["repo"], failure["path"], failure["uid"]) == (repo.name, "model.bin", os.getuid())
+    assert failure["code"] in ("unreachable", "timed_out") and "hffs status" in failure["remedy"] and failure["count"] >= 3
+    assert abs(failure["when"] - time.time()) < 60
+    [told] = explained(mount, path)["failures"]
+    assert told["message"] == failure["message"] and repo.name in told["message"]
+    # One line a minute, with who, what, why and what to do.
+    lines = [line for line in mount.log().splitlines() if "read failed" in line]
+    assert len(lines) == 1 and "uid=" in lines[0] and repo.name in lines[0] and "hffs status" in lines[0], lines
+    for words in ([path], [path, "--mount", mount.point], [repo.name]):
+        done = mount.hffs("explain", *words, *(() if "--mount" in words else ("--state-dir", mount.state)))
+        assert done.code == 0 and "failed" in done.out and "hffs status" in done.out and "down" in done.out, done
+
+
+def test_E3_a_path_is_explained_from_name_to_bytes(make):
+    world = make.world()
+    mount = make.mount(world, "--prefetch", "off")
+    repo = world.add({"config.json": fresh_bytes(300), "model.bin": fresh_bytes(4 * MIB)})
+    path = mount.repo(repo.id) / "snapshots/main/model.bin"
+    with open(path, "rb") as file:
+        file.read(10)
+    told = explained(mount, path)
+    assert told["repo"] == repo.name and told["verdict"] == {"seen": True, "public": True} and told["problem"] is None
+    assert [link["target"] for link in told["links"]] == [repo.commit, f"../../blobs/{repo.etags['model.bin']}"]
+    file = told["file"]
+    assert (file["repo"], file["commit"], file["path"]) == (repo.name, repo.commit, "model.bin")
+    assert file["hash"] == repo.etags["model.bin"] and file["size"] == 4 * MIB and not file["verified"]
+    assert 0 < file["here"] < 4 * MIB and file["here"] + file["missing"] == 4 * MIB
+    assert file["here_by_part"][0] == 100 and file["here_by_part"][-1] == 0 and "fetched" in file["next_open"]
+    with open(path, "rb") as reader:
+        reader.read()
+    whole = eventually(lambda: (lambda file: file if file["verified"] else None)(explained(mount, path)["file"]), 10, "a verdict")
+    assert whole["missing"] == 0 and set(whole["here_by_part"]) == {100}
+    status = json.loads(mount.hffs("status", "--json", "--state-dir", mount.state).out)
+    assert ("passthrough" in whole["next_open"]) == (status["mode"] == "passthrough")
+    # A ref, a repository, its directory, and what is not there.
+    ref = explained(mount, f"{repo.name}@main")
+    assert ref["ref"]["commit"] == repo.commit and ref["ref"]["since"] is not None and not ref["ref"]["frozen"]
+    assert explained(mount, mount.repo(repo.id))["kind"] == "a repository"
+    assert explained(mount, mount.point)["kind"] == "the root of the mount"
+    gone = explained(mount, mount.file(repo, "nope.bin"), code=3)
+    assert gone["problem"]["code"] == "not_found" and gone["problem"]["at"].endswith("nope.bin")
+    assert explained(mount, "acme/nowhere", code=3)["verdict"]["seen"] is False
+    # From a directory in the mount, by a link from outside, and a file of one's own.
+    (mount.box / "link").symlink_to(mount.repo(repo.id))
+    assert explained(mount, mount.box / "link/snapshots/main/model.bin")["file"]["hash"] == file["hash"]
+    own = mount.repo(repo.id) / "trees/mine.json"
+    own.write_text("{}")
+    assert "of your own" in explained(mount, own)["kind"]
+    refused(mount.hffs("explain", "/etc/passwd"), 3, "not in a mount", "findmnt")
+    refused(mount.hffs("explain", "./nothing/here"), 3, "not in a mount")
+    refused(mount.hffs("explain"), 2, "PATH")
+
+
+def test_E3_offline_what_is_missing_is_said_to_be_refused(make):
+    world = make.world()
+    mount = make.mount(world, "--prefetch", "off")
+    repo = world.add({"model.bin": fresh_bytes(3 * MIB)})
+    with open(mount.file(repo, "model.bin"), "rb") as file:
+        file.read(10)
+    mount.umount()
+    mount.remount("--offline")
+    told = explained(mount, mount.file(repo, "model.bin"))
+    assert "offline" in told["file"]["next_open"] and told["file"]["missing"] > 0
+    assert errno_of(lambda: open(mount.file(repo, "model.bin"), "rb")) == errno.EIO
+    [failure] = explained(mount, mount.file(repo, "model.bin"))["failures"]
+    assert failure["code"] == "offline" and "hffs import" in failure["remedy"]
+
+
+def open_and_read(path):
+    with open(path, "rb") as file:
+        return len(file.read())
+
+
+def test_E4_each_hears_of_his_own(make, root):
+    world = make.world()
+    token = world.hub.add_user("alice")
+    mount = make.mount(world, "--allow-other", "--read-deadline", "1")
+    data = fresh_bytes(2 * MIB)
+    secret = world.add({"model.bin": data}, private=True, allowed=["alice"])
+    public = world.add({"copy.bin": data})
+    path = str(mount.file(public, "copy.bin"))
+    assert in_child(open_and_read, str(mount.file(secret, "model.bin")), user=ALICE, prefix=["env", f"HF_TOKEN={token}"]) == 2 * MIB
+    assert in_child(open_and_read, path, user=BOB) == 2 * MIB
+    [his] = activity(mount, user=BOB)["readers"]
+    assert (his["uid"], his["repo"], his["path"]) == (BOB, public.name, "copy.bin")
+    assert {each["uid"] for each in activity(mount)["readers"]} == {ALICE, BOB}
+    # What another has is named by no word of an answer.
+    for answer in (activity(mount, user=BOB), explained(mount, path, user=BOB)):
+        assert secret.name not in json.dumps(answer)
+    hidden = explained(mount, mount.file(secret, "model.bin"), code=3, user=BOB)
+    nowhere = explained(mount, mount.repo("acme/nowhere") / "snapshots" / secret.commit / "model.bin", code=3, user=BOB)
+    scrub = lambda told, name: json.dumps(told).replace(name, "NAME").replace(name.replace("/", "--"), "NAME")
+    assert scrub(hidden, secret.id) == scrub(nowhere, "acme/nowhere")
+
+
+def test_E4_the_words_of_an_error_name_no_other_place(make, root):
+    world = make.world()
+    token = world.hub.add_user("alice")
+    mount = make.mount(world, "--allow-other", "--read-deadline", "1")
+    data = fresh_bytes(2 * MIB)
+    secret = world.add({"model.bin": data}, private=True, allowed=["alice"])
+    public = world.add({"copy.bin": data})
+
+    def stat_it(path):
+        os.stat(path)
+    in_child(stat_it, str(mount.file(secret, "model.bin")), user=ALICE, prefix=["env", f"HF_TOKEN={token}"])
+    in_child(stat_it, str(mount.file(public, "copy.bin")), user=BOB)
+    world.hub.down(origin=True)
+
+    def try_it(path):
+        try:
+            open(path, "rb").read()
+        except OSError as error:
+            return error.errno
+    assert in_child(try_it, str(mount.file(public, "copy.bin")), user=BOB) == errno.EIO
+    [failure] = activity(mount, user=BOB)["failures"]
+    assert failure["repo"] == public.name and secret.name not in json.dumps(failure)
+    assert failure["remedy"]
