@@ -21,8 +21,9 @@ keyUsage = critical, digitalSignature
 extendedKeyUsage = serverAuth
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
-subjectAltName = DNS:localhost, IP:127.0.0.1, IP:::1
+subjectAltName = {names}
 """
+LOOPBACK = "DNS:localhost, IP:127.0.0.1, IP:::1"
 NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
 
@@ -38,19 +39,20 @@ class Tls:
         return context
 
 
-def make(folder):
+def make(folder, names=()):
+    """`names`: of hosts, beside those of loopback."""
     folder.mkdir(parents=True, exist_ok=True)
     tls = Tls(folder / "ca.pem", folder / "server.pem", folder / "server.key")
-    _openssl(folder, "hffs test hub authority", "-x509", *NEW_KEY, "-days", "30", "-extensions", "authority",
+    _openssl(folder, names, "hffs test hub authority", "-x509", *NEW_KEY, "-days", "30", "-extensions", "authority",
              "-keyout", folder / "ca.key", "-out", tls.authority)
-    _openssl(folder, "localhost", "-x509", *NEW_KEY, "-days", "30", "-extensions", "server",
+    _openssl(folder, names, "localhost", "-x509", *NEW_KEY, "-days", "30", "-extensions", "server",
              "-CA", tls.authority, "-CAkey", folder / "ca.key", "-keyout", tls.key, "-out", tls.certificate)
     return tls
 
 
-def _openssl(folder, name, *arguments):
+def _openssl(folder, names, name, *arguments):
     config = folder / "openssl.cnf"
-    config.write_text(CONFIG.format(name=name))
+    config.write_text(CONFIG.format(name=name, names=", ".join([LOOPBACK, *(f"DNS:{each}" for each in names)])))
     done = subprocess.run(["openssl", "req", "-config", config, *arguments], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"openssl: {done.stderr}")

@@ -25,15 +25,15 @@ class Hub(Front):
     """See README.md. `folder`: repositories to begin with. `settings`: any of Settings by name."""
 
     def __init__(self, folder=None, *, nginx=True, port=0, host="127.0.0.1", tls=False, origin_tls=True,
-                 log_file=None, cache=None, **settings):
+                 names=(), log_file=None, cache=None, **settings):
         self._root = Path(tempfile.mkdtemp(prefix="hffs-hub-"))
         try:
-            self._build(folder, nginx, port, host, tls, origin_tls, log_file, cache, settings)
+            self._build(folder, nginx, port, host, tls, origin_tls, names, log_file, cache, settings)
         except BaseException:
             remove_tree(self._root)
             raise
 
-    def _build(self, folder, nginx, port, host, tls, origin_tls, log_file, cache, settings):
+    def _build(self, folder, nginx, port, host, tls, origin_tls, names, log_file, cache, settings):
         self.folder = Path(folder) if folder else None
         hashes = Path(cache) / HASHES if cache else self.folder / HASHES if self.folder else None
         self.store = BlobStore(self._root, HashCache(hashes))
@@ -41,7 +41,7 @@ class Hub(Front):
         self.settings = Settings(**{"bytes": "nginx" if nginx else "hub", **settings})
         self.faults, self.limits, self.log = Faults(), RateLimits(), RequestLog(log_file)
         self.secret = secrets.token_hex(16)
-        made = certs.make(self._root / "tls") if tls or (nginx and origin_tls) else None
+        made = certs.make(self._root / "tls", names) if tls or (nginx and origin_tls) else None
         self.ca_file = str(made.authority) if made else None
         self.nginx = Nginx(self._root / "nginx", self._root, self.store.objects, self.secret,
                            made if origin_tls else None, host) if nginx else None
