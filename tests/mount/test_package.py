@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """D: the package, from installing it to purging it, in clean roots of the distributions. A suite of its own: it runs
 where this file is named."""
+import json
 import os
 import re
 import shlex
@@ -184,3 +185,43 @@ def test_D7_mounted_by_fstab(make, machine, packages):
     machine.does("mount", "/mnt/hf")
     machine.does("dpkg", "-P", "hffs")
     assert not machine.is_mounted() and not machine.path("/var/lib/hffs").exists()
+
+
+def stage_that_runs():
+    """What scripts/packaging/Dockerfile does after its last FROM."""
+    text = re.sub(r"\\\n", " ", (Path(os.environ.get("HFFS_SOURCE_ROOT", ROOT)) / "scripts/packaging/Dockerfile").read_text())
+    lines = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
+    last = max(number for number, (word, _) in enumerate(lines) if word == "FROM")
+    return lines[last + 1:]
+
+
+@pytest.mark.limit(400)
+@pytest.mark.parametrize("machine", ["bookworm"], indirect=True)
+def test_D7_the_image(make, machine, packages):
+    """The recipe's last stage in a clean root, with a package of this tree: what it starts serves, and ends in order."""
+    world = make.world()
+    repo = world.add({"a.txt": b"a"})
+    machine.path("/etc/apt/apt.conf.d/here").write_text('APT::Sandbox::User "root"; APT::Keep-Downloaded-Packages "true";\n')
+    words = []
+    for word, rest in stage_that_runs():
+        if word == "COPY":
+            machine.does("mkdir", rest.split()[-1])
+            machine.path(rest.split()[-1]).joinpath(packages[0].name).write_bytes(packages[0].read_bytes())
+        elif word == "RUN":
+            done = machine.run("sh", "-c", rest, timeout=240)
+            if "Failed to fetch" in done.err or "Unable to fetch" in done.err:
+                pytest.skip(f"what the image needs cannot be had: {done.err[-300:]}")
+            assert done.code == 0, done
+        elif word in ("ENTRYPOINT", "CMD"):
+            words += json.loads(rest)
+        else:
+            assert word in ("VOLUME", "STOPSIGNAL"), word
+    # What Docker gives it: the first process, with an environment and no terminal.
+    process = subprocess.Popen(machine.command("env", f"HF_ENDPOINT={world.endpoint}", *words), cwd="/", stdin=subprocess.DEVNULL)
+    eventually(machine.is_mounted, 20)
+    name = f"/mnt/hf/models--{repo.id.replace('/', '--')}/snapshots/main/a.txt"
+    assert machine.does("cat", name, user=STRANGER) == "a"
+    keeper = json.loads(machine.does("hffs", "status", "/mnt/hf", "--json"))["pid"]
+    machine.does("sh", "-c", f"kill -TERM {keeper}")
+    assert process.wait(30) == 0
+    assert not machine.is_mounted() and machine.path("/var/lib/hffs/hffs-v1").is_dir()
