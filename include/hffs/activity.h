@@ -11,10 +11,12 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -72,11 +74,13 @@ class Activity {
       Instant last{};
       std::deque<Instant> begun;  // of READs that are not answered
     };
-    // By thread, as FUSE tells of who asks, and blob.
-    std::map<std::pair<pid_t, std::uint64_t>, Reading> readings;
+    // By thread, as FUSE tells of who asks, user, and blob.
+    std::map<std::tuple<pid_t, uid_t, std::uint64_t>, Reading> readings;
     std::deque<std::pair<Failure, Instant>> failures;  // the latest last; when it was told of
   };
-  State::Reading& reading_of(State& state, const Caller& caller, NodeId blob) const;
+  // With `act` under the lock, if there is room for one more.
+  void change(const Caller& caller, NodeId blob, const std::function<void(State::Reading&)>& act);
+  bool make_room(State& state) const;
 
   const Clock& clock_;
   mutable Guarded<State> state_;

@@ -20,6 +20,7 @@
 
 #include "hffs/clock.h"
 #include "hffs/error.h"
+#include "hffs/globs.h"
 #include "hffs/folder.h"
 #include "hffs/ids.h"
 #include "hffs/posix.h"
@@ -81,8 +82,7 @@ struct ExportRequest {
   std::string revision;  // the ref to write; empty: none
   std::string directory;
   bool flat = false;  // just the files
-  // Patterns as huggingface_hub reads them: '*' matches '/', and "folder/" is all below it.
-  std::vector<std::string> include, exclude;
+  Globs files;
 };
 
 struct ExportReport {

@@ -30,6 +30,7 @@ class Guarded {
       return condition.wait_until(lock_, deadline);
     }
     void unlock() { lock_.unlock(); }
+    void relock() { lock_.lock(); }
 
    private:
     std::unique_lock<std::mutex> lock_;

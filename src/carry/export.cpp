@@ -3,7 +3,6 @@
 // An export reads a mount as any client does, so that it sees what its user may see and fetches as
 // readers fetch; and it writes with its user's rights.
 #include <fcntl.h>
-#include <fnmatch.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -24,17 +23,6 @@ namespace {
 // Beside what it becomes, and of no use to any client. One for a directory: whoever comes second is
 // told so, and what a killed export has left is written over.
 constexpr const char* kTemporary = "tmp-hffs-export";
-
-bool matches(const std::string& pattern, const std::string& path) {
-  const std::string whole = pattern.ends_with('/') ? pattern + '*' : pattern;
-  return ::fnmatch(whole.c_str(), path.c_str(), 0) == 0;
-}
-
-bool wanted(const ExportRequest& request, const std::string& path) {
-  const auto match = [&](const std::string& pattern) { return matches(pattern, path); };
-  if (!request.include.empty() && std::ranges::none_of(request.include, match)) return false;
-  return std::ranges::none_of(request.exclude, match);
-}
 
 std::string parent_of(const std::string& path) {
   return path.substr(0, path.rfind('/'));
@@ -87,10 +75,10 @@ Result<ExportReport> Exporter::run() {
   const std::string below = fmt::format("snapshots/{}/", commit->hex());
   for (Skipped& refused : found->skipped) {
     if (refused.path.starts_with(below)) refused.path.erase(0, below.size());
-    if (wanted(request_, refused.path)) report_.failed.push_back(std::move(refused));
+    if (request_.files.takes(refused.path)) report_.failed.push_back(std::move(refused));
   }
   std::vector<FoundFile>& files = found->repos.front().commits.front().files;
-  std::erase_if(files, [&](const FoundFile& file) { return !wanted(request_, file.path); });
+  std::erase_if(files, [&](const FoundFile& file) { return !request_.files.takes(file.path); });
   progress_.files = files.size();
   for (const FoundFile& file : files) progress_.bytes += file.size;
   for (const FoundFile& file : files) {

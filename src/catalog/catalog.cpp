@@ -190,6 +190,7 @@ class Handle final : public Catalog {
  public:
   explicit Handle(std::shared_ptr<CatalogImpl> impl) : impl_(std::move(impl)) {}
   ~Handle() override { impl_->stop(); }
+  void stop() override { impl_->stop(); }
 
   void lookup(const Caller& caller, NodeId parent, std::string_view name,
               Done<Entry> done) override {

@@ -21,8 +21,8 @@ links until --finish; until then --undo puts them back. Left as they are, with t
 in use, that hold wrong bytes, partial downloads or broken links, and what the Hub does not list. May be
 killed at any moment, and run again.
 
-Whatever is adopted can be read by everybody who sees the mount: that is why only what the Hub lists for
-the daemon is, without --self-attested. Give the daemon no token that its users may not all use.
+What the Hub lists is for those whom it lets read it, as everything in the mount. What it does not list stays
+as it is, without --self-attested: everybody who sees the mount would see it.
 
 Examples:
   sudo hffs adopt --dry-run                what there is, and how much of it twice

@@ -2,6 +2,7 @@
 #include "ask.h"
 
 #include "commands.h"
+#include "suggestion.h"
 
 namespace hffs::cli {
 
@@ -23,7 +24,9 @@ Result<nlohmann::json> ask(const DaemonName& where, const nlohmann::json& reques
                 "{}; start one with `hffs mount`, or name its mount point or --state-dir",
                 daemon.error().message);
   }
-  auto answer = daemon->ask(request.dump(), limit);
+  auto answer = daemon->ask(request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), limit);
+  if (!answer && answer.error().code == Code::not_found && request.contains("repo"))
+    answer.error().message += suggest_repo(where, request.at("repo").get<std::string>());
   if (!answer) return fail(answer);
   return nlohmann::json::parse(*answer);
 }

@@ -71,11 +71,11 @@ void add_repo(CLI::App* command, std::string& repo) {
   command->add_option("REPO", repo, "ORG/NAME or datasets/ORG/NAME, and @REVISION; or a URL or path of it")->required();
 }
 
-void add_globs(CLI::App* command, std::vector<std::string>& include, std::vector<std::string>& exclude) {
-  command->add_option("--include", include, "Only files like this; may be repeated")
+void add_globs(CLI::App* command, Globs& files) {
+  command->add_option("--include", files.include, "Only files like this; may be repeated")
       ->type_name("GLOB")
       ->allow_extra_args(false);
-  command->add_option("--exclude", exclude, "No files like this; may be repeated")
+  command->add_option("--exclude", files.exclude, "No files like this; may be repeated")
       ->type_name("GLOB")
       ->allow_extra_args(false);
 }

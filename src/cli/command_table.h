@@ -14,6 +14,7 @@
 
 #include "ask.h"
 #include "hffs/error.h"
+#include "hffs/globs.h"
 
 namespace hffs::cli {
 
@@ -53,7 +54,7 @@ void add_switch(CLI::App* command, const char* name, std::optional<bool>& value,
 
 void add_json(CLI::App* command, bool& json);
 void add_repo(CLI::App* command, std::string& repo);
-void add_globs(CLI::App* command, std::vector<std::string>& include, std::vector<std::string>& exclude);
+void add_globs(CLI::App* command, Globs& files);
 void add_state_dir(CLI::App* command, Flags& flags);
 // --mount and --state-dir: the daemon that a command means.
 void add_daemon(CLI::App* command, DaemonName& where);

@@ -8,6 +8,7 @@
 #include <climits>
 #include <cstdio>
 #include <ctime>
+#include <deque>
 #include <filesystem>
 
 #include "bars.h"
@@ -53,35 +54,41 @@ bool is_mount_root(const std::string& directory) {
 
 Result<Below> find_below(const std::string& given) {
   std::error_code error;
-  std::filesystem::path rest = std::filesystem::absolute(given, error).lexically_normal();
+  std::deque<std::string> names;
+  for (const auto& part : std::filesystem::absolute(given, error)) names.push_back(part.string());
   std::filesystem::path walked = "/";
-  int links = 0;
-  for (auto part = rest.begin(); part != rest.end(); ++part) {
-    if (part->empty() || *part == "/") continue;
-    const std::filesystem::path next = walked / *part;
-    std::filesystem::path behind;
-    for (auto other = std::next(part); other != rest.end(); ++other) behind /= *other;
-    if (std::filesystem::is_symlink(next, error) && ++links < kMostLinks) {
-      const auto target = std::filesystem::read_symlink(next, error);
-      if (error) return fail(system_error(error.value(), next.string()));
-      rest = ((target.is_absolute() ? target : walked / target) / behind).lexically_normal();
-      walked = "/";
-      part = rest.begin();
+  for (int links = 0; !names.empty();) {
+    const std::string name = std::move(names.front());
+    names.pop_front();
+    if (name.empty() || name == "/" || name == ".") continue;
+    if (name == "..") {
+      walked = walked.parent_path();
+      continue;
+    }
+    const std::filesystem::path next = walked / name;
+    const auto target = std::filesystem::read_symlink(next, error);
+    if (!error && ++links < kMostLinks) {
+      std::deque<std::string> further;
+      for (const auto& part : target) further.push_back(part.string());
+      names.insert(names.begin(), further.begin(), further.end());
+      if (target.is_absolute()) walked = "/";
       continue;
     }
     walked = next;
-    if (is_mount_root(walked.string())) return Below{walked.string(), behind.string()};
+    if (!is_mount_root(walked.string())) continue;
+    std::string behind;
+    for (const std::string& rest : names) behind += (behind.empty() ? "" : "/") + rest;
+    return Below{walked.string(), behind};
   }
   return fail(Code::not_found, "{} is not in a mount of hffs; `findmnt -t fuse.hffs` lists those that are", given);
 }
 
 Result<Below> find_place(const ExplainArguments& words) {
-  struct stat found {};
-  const bool is_path = words.path.starts_with('/') || words.path.starts_with('.') ||
-                       words.path.find("--") != words.path.npos || ::lstat(words.path.c_str(), &found) == 0;
-  if (is_path && !words.path.starts_with("http")) return find_below(words.path);
+  const bool is_address = words.path.starts_with("http://") || words.path.starts_with("https://") || words.path.starts_with("hf://");
+  auto below = is_address ? Result<Below>(fail(Code::not_found, "")) : find_below(words.path);
+  if (below || words.path.starts_with('/') || words.path.starts_with('.')) return below;
   const auto what = parse_repo_at(words.path);
-  if (!what) return fail(Error(what.error()));
+  if (!what) return fail(Error(is_address ? what.error() : below.error()));
   const bool is_commit = CommitId::parse(what->revision).has_value();
   return Below{words.where.mount_point,
                fmt::format("{}/{}/{}", what->repo.layout(), is_commit ? "snapshots" : "refs", what->revision)};
@@ -92,7 +99,7 @@ void explain_row(std::string_view name, std::string_view text) {
 }
 
 std::string text_in(const json& of, const char* name) {
-  return of.at(name).is_string() ? of.at(name).get<std::string>() : "";
+  return of.at(name).is_string() ? printable(of.at(name).get<std::string>()) : "";
 }
 
 std::string program_text(const json& who) {

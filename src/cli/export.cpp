@@ -26,7 +26,7 @@ struct ExportArguments {
   std::string directory;
   bool flat = false;
   bool json = false;
-  std::vector<std::string> include, exclude;
+  Globs files;
 };
 
 using nlohmann::json;
@@ -74,8 +74,7 @@ Result<void> export_repo(const ExportArguments& arguments) {
                         .revision = CommitId::parse(what->revision) ? "" : what->revision,
                         .directory = directory,
                         .flat = arguments.flat,
-                        .include = arguments.include,
-                        .exclude = arguments.exclude};
+                        .files = arguments.files};
   Progress progress;
   auto report = export_snapshot(request, system_disk(), [&](const CarryProgress& now) {
     progress.show(now.doing, now.files_done, now.files, now.bytes_done, now.bytes);
@@ -107,7 +106,7 @@ void add_export(CommandTable& table) {
   add_repo(command, words->what.repo);
   command->add_option("DIR", words->directory, "The cache that is written, or added to")->required();
   command->add_flag("--flat", words->flat, "Just the files, below DIR");
-  add_globs(command, words->include, words->exclude);
+  add_globs(command, words->files);
   add_json(command, words->json);
   command->add_option("--mount", words->what.mount_point, "Where hffs is mounted")->type_name("MNT");
   add_state_dir(command, words->what.flags);

@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "progress.h"
 #include "repo_at.h"
+#include "suggestion.h"
 
 namespace hffs::cli {
 namespace {
@@ -53,7 +54,8 @@ Result<json> load_repos(const ListArguments& arguments) {
     from = page->at("next");
   }
   if (repos.empty() && !wanted.empty())
-    return fail(Code::not_found, "{} is not known here; look it up in the mount first", wanted);
+    return fail(Code::not_found, "{} is not known here; look it up in the mount first{}", wanted,
+                suggest_repo(arguments.where, wanted));
   return repos;
 }
 

@@ -45,8 +45,9 @@ Result<std::string> ask_terminal() {
     return fail(Code::invalid, "no terminal to ask on; use --token-file FILE, or - for standard input");
   termios silent = before;
   silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-  fmt::print(stderr, "Token (from https://huggingface.co/settings/tokens): ");
+  // Before it is asked for: what is typed at once is not lost, nor shown.
   ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+  fmt::print(stderr, "Token (from https://huggingface.co/settings/tokens): ");
   std::string line;
   std::getline(std::cin, line);
   ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);

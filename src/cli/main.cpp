@@ -8,7 +8,7 @@
 
 #include "command_table.h"
 #include "commands.h"
-#include "unknown_command.h"
+#include "suggestion.h"
 
 namespace {
 

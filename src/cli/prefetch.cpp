@@ -21,6 +21,7 @@ Examples:
   hffs prefetch openai/whisper-large-v3
   hffs prefetch openai/whisper-tiny@main --exclude '*.bin' --exclude '*.msgpack'
   hffs prefetch datasets/rajpurkar/squad --background        the daemon goes on by itself
+  hffs prefetch datasets/rajpurkar/squad --stop
   hffs prefetch https://huggingface.co/openai/whisper-tiny --json)";
 
 // The daemon may be restarted meanwhile.
@@ -28,8 +29,8 @@ constexpr std::chrono::seconds kRestart{30};
 
 struct PrefetchArguments {
   std::string repo;
-  std::vector<std::string> include, exclude;
-  bool background = false, json = false;
+  Globs files;
+  bool background = false, stop = false, json = false;
   DaemonName where;
 };
 
@@ -42,7 +43,7 @@ void note_interrupt(int) {
 Result<json> order(const PrefetchArguments& words, const RepoAt& what, const std::string& revision) {
   return ask(words.where,
              {{"command", "prefetch"}, {"repo", what.repo.text()}, {"revision", revision},
-              {"include", words.include}, {"exclude", words.exclude}, {"stays", words.background}},
+              {"include", words.files.include}, {"exclude", words.files.exclude}, {"stays", words.background}},
              kLongAnswer);
 }
 
@@ -59,22 +60,23 @@ Result<json> follow(const PrefetchArguments& words, const RepoAt& what, json beg
       (void)ask(words.where, {{"command", "prefetch-cancel"}, {"job", job}});
       return fail(Code::cancelled, "interrupted; what came stays, run it again to go on");
     }
-    if (!state || state->at("commit") != commit) {
-      if (now - heard > kRestart)
-        return state ? fail(Code::stale, "the daemon has forgotten the order; run it again") : std::move(state);
+    if (!state) {
+      if (now - heard > kRestart) return state;
       std::this_thread::sleep_for(kPause * 5);
-      if (auto again = order(words, what, commit)) begun = std::move(*again);
+      // A daemon that was restarted has no order of this number.
+      if (state.error().code == Code::not_found)
+        if (auto again = order(words, what, commit)) begun = std::move(*again);
       continue;
     }
     heard = now;
     if (!state->at("running").get<bool>()) return state;
     std::vector<Bars::Line> lines;
     for (const json& file : state->at("active"))
-      lines.push_back({.name = file.at("path"),
+      lines.push_back({.name = printable(file.at("path").get<std::string>()),
                        .here = file.at("here"),
                        .size = file.at("size"),
                        .note = file.at("verifying").get<bool>() ? "verifying"
-                               : file.at("trouble").is_string() ? file.at("trouble").get<std::string>()
+                               : file.at("trouble").is_string() ? printable(file.at("trouble").get<std::string>())
                                                                 : ""});
     bars.show(lines, {.files_done = state->at("files_done"),
                       .files = state->at("files"),
@@ -95,7 +97,8 @@ Result<void> judge_prefetch(const json& state, const std::string& path, bool as_
     fmt::print("{}\n", report.dump(2, ' ', false, json::error_handler_t::replace));
   } else {
     for (const json& file : failed)
-      fmt::print(stderr, "missing {}: {}\n", file.at("path").get<std::string>(), file.at("message").get<std::string>());
+      fmt::print(stderr, "missing {}: {}\n", printable(file.at("path").get<std::string>()),
+                 printable(file.at("message").get<std::string>()));
     fmt::print("{}: {} of {} files ({}) are here and verified\n", path, state.at("files_done").get<std::uint64_t>(),
                state.at("files").get<std::uint64_t>(), bytes_text(state.at("bytes_done").get<std::uint64_t>()));
   }
@@ -104,13 +107,33 @@ Result<void> judge_prefetch(const json& state, const std::string& path, bool as_
     return fail(Code::cancelled, "the prefetch was ended before all came; run it again to go on");
   }
   const std::string remedy = failed.front().at("remedy");
-  return fail(code_named(failed.front().at("code").get<std::string>()).value_or(Code::io), "{} files could not be had, the first for: {}{}{}", failed.size(),
+  return fail(code_named(failed.front().at("code").get<std::string>()).value_or(Code::io),
+              "{} files could not be had, the first for: {}{}{}", state.at("files_failed").get<std::uint64_t>(),
               failed.front().at("message").get<std::string>(), remedy.empty() ? "" : "; ", remedy);
+}
+
+// Those of one's own; root's command ends everybody's.
+Result<void> stop_orders(const PrefetchArguments& words, const RepoAt& what) {
+  auto activity = ask(words.where, {{"command", "activity"}});
+  if (!activity) return fail(activity);
+  std::size_t stopped = 0;
+  for (const json& each : activity->at("prefetches")) {
+    if (!each.at("running").get<bool>() || each.at("repo") != what.repo.text()) continue;
+    auto ended = ask(words.where, {{"command", "prefetch-cancel"}, {"job", each.at("job")}});
+    if (!ended) return fail(ended);
+    ++stopped;
+  }
+  if (stopped == 0) return fail(Code::not_found, "no prefetch of {} is under way", what.repo.text());
+  if (words.json) fmt::print("{}\n", json{{"stopped", stopped}}.dump());
+  else
+    fmt::print("{} {} stopped; what came stays\n", stopped, stopped == 1 ? "prefetch" : "prefetches");
+  return {};
 }
 
 Result<void> prefetch(const PrefetchArguments& words) {
   const auto what = parse_repo_at(words.repo);
   if (!what) return fail(Error(what.error()));
+  if (words.stop) return stop_orders(words, *what);
   auto begun = order(words, *what, what->revision);
   if (!begun) return fail(begun);
   const std::string path = begun->at("path");
@@ -134,8 +157,9 @@ void add_prefetch(CommandTable& table) {
   auto* command = table.add("prefetch", "Bring a repository here, whole and verified", kPrefetchHelp,
                             [words] { return prefetch(*words); });
   add_repo(command, words->repo);
-  add_globs(command, words->include, words->exclude);
+  add_globs(command, words->files);
   command->add_flag("--background", words->background, "Do not wait; the daemon goes on by itself");
+  command->add_flag("--stop", words->stop, "End what was begun of it in the background");
   add_json(command, words->json);
   add_daemon(command, words->where);
 }

@@ -16,6 +16,17 @@ constexpr std::chrono::seconds kElsewhere{10};
 
 }  // namespace
 
+std::string printable(std::string_view text) {
+  std::string shown;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const bool is_c1 = byte == 0xc2 && i + 1 < text.size() && (static_cast<unsigned char>(text[i + 1]) & 0xe0) == 0x80;
+    if (is_c1) ++i;
+    shown.push_back(byte < 0x20 || byte == 0x7f || is_c1 ? '?' : text[i]);
+  }
+  return shown;
+}
+
 std::string bytes_text(std::uint64_t bytes) {
   static constexpr std::array<const char*, 5> kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
   auto value = static_cast<double>(bytes);

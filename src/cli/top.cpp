@@ -4,6 +4,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <map>
@@ -44,7 +45,7 @@ struct Look {
 using ReaderKey = std::tuple<std::int64_t, std::string, std::string>;
 
 std::string top_text(const json& of, const char* name) {
-  return of.at(name).is_string() ? of.at(name).get<std::string>() : "";
+  return of.at(name).is_string() ? printable(of.at(name).get<std::string>()) : "";
 }
 
 ReaderKey key_of(const json& reader) {
@@ -73,8 +74,9 @@ std::string head(const Look& before, const Look& now) {
   const json& state = now.answer.at("now");
   const double time = since(before, now);
   const auto rate = [&](const char* name) { return per_second(metric(before, name), metric(now, name), time); };
-  const std::uint64_t read = metric(now, "fuse_read_bytes") - metric(before, "fuse_read_bytes");
-  const std::uint64_t fetched = metric(now, "content_bytes") - metric(before, "content_bytes");
+  // A daemon that was restarted begins at nothing.
+  const auto more = [&](const char* name) { return metric(now, name) - std::min(metric(now, name), metric(before, name)); };
+  const std::uint64_t read = more("fuse_read_bytes"), fetched = more("content_bytes");
   std::string text = fmt::format("{}  {}\n", top_text(state, "mount_point"), top_text(state, "version"));
   for (const json& endpoint : state.at("endpoints"))
     text += fmt::format("endpoint  {} {}{}{}\n", top_text(endpoint, "endpoint"), endpoint.at("up").get<bool>() ? "up" : "DOWN",
@@ -163,7 +165,7 @@ Result<Look> look(const DaemonName& where) {
 
 Result<void> top(const TopArguments& words) {
   const DaemonName where{words.mount_point, words.flags};
-  if (words.delay < 0.1 || words.delay > 3'600) return fail(Code::invalid, "--delay is seconds, from 0.1 to 3600");
+  if (!(words.delay >= 0.1 && words.delay <= 3'600)) return fail(Code::invalid, "--delay is seconds, from 0.1 to 3600");
   const std::chrono::milliseconds delay(static_cast<std::int64_t>(words.delay * 1'000));
   auto before = look(where);
   if (!before) return fail(before);

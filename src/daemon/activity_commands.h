@@ -31,7 +31,8 @@ class ActivityCommands {
     std::function<ReadMode()> read_mode;
     std::uint64_t backing_from;  // the size from which on passthrough is worth it
     std::string mount_point;
-    bool offline = false;
+    bool offline = false;  // … and what is not wholly here is refused
+    bool strict = false;
   };
   explicit ActivityCommands(Parts parts) : parts_(std::make_shared<const Parts>(std::move(parts))) {}
 

@@ -48,7 +48,7 @@ class Commands : public std::enable_shared_from_this<Commands> {
     VerifyJobs& verifications;
     Recorder& recorder;
     const Activity& activity;
-    std::shared_ptr<PrefetchQueue> prefetches;
+    std::weak_ptr<PrefetchQueue> prefetches;
     std::function<ReadMode()> read_mode;
     const Budget& budget;
     std::uint64_t workers = 1;  // that have served this mount, this one included
@@ -72,15 +72,16 @@ class Commands : public std::enable_shared_from_this<Commands> {
                    .read_mode = parts_.read_mode,
                    .backing_from = FileSystemOptions{}.backing_from,
                    .mount_point = parts_.config.mount_point,
-                   .offline = parts_.config.offline && !has_folder(parts_.config)}),
+                   .offline = parts_.config.offline && !parts_.config.offline_partial && !has_folder(parts_.config),
+                   .strict = parts_.config.strict}),
         prefetches_({.queue = parts_.prefetches,
                      .catalog = parts_.catalog,
                      .store = parts_.store,
                      .mount_point = parts_.config.mount_point}),
         started_(parts_.clock.now()) {}
 
-  // Who comes to a repository by `hf download` means its bytes.
-  void download(const Caller& caller, const DownloadCommand& command) const { prefetches_.begin(caller, command); }
+  // Somebody has come to a repository (prefetch_commands.h).
+  void entered(const Caller& caller, const RepoId& repo) const { prefetches_.entered(caller, repo); }
   void answer(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
 
  private:

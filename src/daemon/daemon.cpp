@@ -13,7 +13,6 @@
 
 #include "commands.h"
 #include "control_server.h"
-#include "download_watch.h"
 #include "hffs/access.h"
 #include "hffs/activity.h"
 #include "hffs/budget.h"
@@ -79,11 +78,6 @@ class RunningDaemon final : public Daemon {
   Metrics metrics_;
   Activity activity_{system_clock()};
   Recorder recorder_;
-  DownloadWatch downloads_{[this](const Caller& caller, const DownloadCommand& command) {
-    // The mount answers a moment before the socket does.
-    const auto commands = *serving_.lock();
-    if (commands) commands->download(caller, command);
-  }};
   Guarded<std::shared_ptr<Commands>> serving_;
   UniqueFd signals_, stop_asked_, session_ended_;
   // Outlives the store, so that who waits for our end sees it when the store is closed.
@@ -226,8 +220,11 @@ Result<void> RunningDaemon::open_parts() {
                         .own = ::geteuid(),
                         .owner_of = [this](uid_t user) { return wallet_->owner_of(user); },
                         .recorder = &recorder_,
-                        .entered = [this](const Caller& caller,
-                                          const RepoId& repo) { downloads_.entered(caller, repo); },
+                        .entered =
+                            [this](const Caller& caller, const RepoId& repo) {
+                              // The mount answers a moment before the socket does.
+                              if (const auto commands = *serving_.lock()) commands->entered(caller, repo);
+                            },
                         .budget = budget_.get()},
                        *catalog_, *store_, *transfer_, *prefetcher_, *handover_, system_disk(), clock,
                        metrics_);
@@ -380,6 +377,8 @@ RunningDaemon::~RunningDaemon() {
   if (origin_) origin_->stop();
   if (wallet_) wallet_->stop();
   prefetcher_.reset();
+  if (prefetches_) prefetches_->stop();
+  if (catalog_) catalog_->stop();
   prefetches_.reset();
   transfer_.reset();
   catalog_.reset();

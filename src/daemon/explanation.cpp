@@ -125,6 +125,11 @@ void Explanation::begin(std::shared_ptr<const ActivityCommands::Parts> parts, co
     self->answer_["kind"] = "the root of the mount";
     return self->finish();
   }
+  // The mount is a cache's hub/ as well as its parent.
+  while (self->names_.size() > 1 && self->names_.front() == "hub") self->names_.pop_front();
+  // What leads up again, before it is walked, is nothing that a path needs.
+  if (std::ranges::find(self->names_, "..") != self->names_.end())
+    return self->stop_at(self->names_.front(), {Code::invalid, "name it without '..'", {}});
   const auto repo = RepoId::parse_layout(self->names_.front());
   if (!repo) return self->step();
   self->judge(*repo);
@@ -158,8 +163,11 @@ void Explanation::step() {
   if (names_.empty()) return arrive();
   const std::string name = std::move(names_.front());
   names_.pop_front();
-  if (name == "." || name == "..") {
-    if (name == ".." && above_.size() > 1) above_.pop_back();
+  if (name == ".") return step();
+  if (name == "..") {
+    if (above_.size() > 1) above_.pop_back();
+    walked_.resize(std::min(walked_.size(), walked_.rfind('/')));
+    if (above_.size() == 1) walked_.clear();
     return step();
   }
   parts_->catalog->lookup(viewer_.caller(), above_.back(), name,
@@ -217,6 +225,7 @@ void Explanation::note_blob(NodeId node) {
   for (const BlockRun& run : (*blob)->missing({0, identity.size})) missing += bytes_of(run, identity.size).size;
   const bool whole = missing == 0;
   std::string next = "what is missing is fetched when it is read";
+  if (!whole && parts_->strict) next = "all of it is fetched and verified before any of it is read";
   if (!whole && parts_->offline) next = "it is refused: the daemon is offline, and not all of it is here";
   if (whole) next = "from the page cache and the disk, through the daemon";
   if (whole && identity.verified && identity.size >= parts_->backing_from && parts_->read_mode().passthrough)

@@ -34,50 +34,62 @@ std::string program_of(pid_t process) {
   return name;
 }
 
-Activity::State::Reading& Activity::reading_of(State& state, const Caller& caller, NodeId blob) const {
+bool Activity::make_room(State& state) const {
+  if (state.readings.size() < kMostReadings) return true;
   const Instant now = clock_.now();
-  if (state.readings.size() >= kMostReadings) {
-    std::erase_if(state.readings, [&](const auto& item) {
-      return item.second.begun.empty() && now - item.second.last > kQuiet;
-    });
-    // Who waits is not forgotten; ever so many cannot wait.
-    if (state.readings.size() >= kMostReadings)
-      std::erase_if(state.readings, [](const auto& item) { return item.second.begun.empty(); });
+  std::erase_if(state.readings,
+                [&](const auto& item) { return item.second.begun.empty() && now - item.second.last > kQuiet; });
+  if (state.readings.size() >= kMostReadings)
+    std::erase_if(state.readings, [](const auto& item) { return item.second.begun.empty(); });
+  // Who waits is not forgotten.
+  return state.readings.size() < kMostReadings;
+}
+
+void Activity::change(const Caller& caller, NodeId blob, const std::function<void(State::Reading&)>& act) {
+  const std::tuple key{caller.pid, caller.uid, blob.value};
+  auto state = state_.lock();
+  auto found = state->readings.find(key);
+  if (found == state->readings.end()) {
+    const auto same = state->readings.lower_bound({caller.pid, caller.uid, 0});
+    const bool is_known = same != state->readings.end() && std::get<0>(same->first) == caller.pid &&
+                          std::get<1>(same->first) == caller.uid;
+    pid_t process = is_known ? same->second.reader.process : caller.pid;
+    if (!is_known && caller.pid > 0) {
+      // A thread may be gone when somebody asks. Nobody else waits for /proc.
+      state.unlock();
+      if (const pid_t its = process_of(caller.pid); its != 0) process = its;
+      state.relock();
+    }
+    if (!make_room(*state)) return;
+    found = state->readings.try_emplace(key).first;
+    found->second.reader.process = process;
+    found->second.reader.uid = caller.uid;
+    found->second.reader.blob = blob;
   }
-  State::Reading& reading = state.readings[{caller.pid, blob.value}];
-  if (reading.reader.process == 0) {
-    // A thread may be gone when somebody asks.
-    const auto known = state.readings.lower_bound({caller.pid, 0});
-    reading.reader.process = known->second.reader.process;
-    if (reading.reader.process == 0) reading.reader.process = process_of(caller.pid);
-    if (reading.reader.process == 0) reading.reader.process = caller.pid;
-  }
-  reading.reader.uid = caller.uid;
-  reading.reader.blob = blob;
-  reading.last = now;
-  return reading;
+  found->second.last = clock_.now();
+  act(found->second);
 }
 
 void Activity::opened(const Caller& caller, NodeId blob, bool passthrough) {
-  auto state = state_.lock();
-  Reader& reader = reading_of(*state, caller, blob).reader;
-  ++reader.opens;
-  reader.passthrough = passthrough;
+  change(caller, blob, [&](State::Reading& reading) {
+    ++reading.reader.opens;
+    reading.reader.passthrough = passthrough;
+  });
 }
 
 void Activity::began(const Caller& caller, NodeId blob) {
-  auto state = state_.lock();
-  auto& reading = reading_of(*state, caller, blob);
-  ++reading.reader.reads;
-  reading.begun.push_back(reading.last);
+  change(caller, blob, [](State::Reading& reading) {
+    ++reading.reader.reads;
+    reading.begun.push_back(reading.last);
+  });
 }
 
 // Which of several was answered does not matter but for the oldest: they begin and end in about that order.
 void Activity::ended(const Caller& caller, NodeId blob, std::uint64_t bytes) {
-  auto state = state_.lock();
-  auto& reading = reading_of(*state, caller, blob);
-  reading.reader.bytes += bytes;
-  if (!reading.begun.empty()) reading.begun.pop_front();
+  change(caller, blob, [bytes](State::Reading& reading) {
+    reading.reader.bytes += bytes;
+    if (!reading.begun.empty()) reading.begun.pop_front();
+  });
 }
 
 bool Activity::failed(const Caller& caller, NodeId node, std::string_view operation, const Error& error) {

@@ -8,13 +8,22 @@ namespace {
 
 constexpr BlockIndex kRun = 8, kWindow = 64;
 constexpr std::chrono::seconds kFirstRest{1}, kLongestRest{30};
-constexpr std::size_t kMostFailed = 1'000;
+// An answer of the control socket holds them.
+constexpr std::size_t kMostFailed = 200, kMostWords = 500;
+// In one go; an order may have a million that are here already.
+constexpr int kLooksAtOnce = 256;
+constexpr std::chrono::milliseconds kRenewal{100};
 constexpr int kMostWrong = 3, kMostNotKept = 3;
 
 // The origin, or a limit, has said no; asking again would not help. A blob that was renewed is looked at anew.
 bool is_final(Code code) {
   if (code == Code::stale) return false;
   return !info(code).retry_helps || code == Code::over_quota;
+}
+
+// The words of another repository's refusal may name it.
+std::string told_of(const Active& file, const Error& error) {
+  return file.sources.front().repo == file.repo ? error.message : std::string(info(error.code).name);
 }
 
 }  // namespace
@@ -40,33 +49,44 @@ void Orders::note(const Fetched& event) {
   const ByteRange range = bytes_of(event.run, file.file.blob.size);
   file.in_flight -= std::min(file.in_flight, range.size);
   in_flight_ -= std::min(in_flight_, range.size);
-  if (!file.blob || file.blob->identity().incarnation != event.incarnation) return;
+  if (!file.blob || file.blob->identity().incarnation != event.incarnation) {
+    if (!event.result) event.charge->failed(range.size);
+    return;
+  }
   if (event.result && (file.blob->readable(range) || file.blob->superseded())) {
     file.progress = clock_.now();
     file.pause = std::chrono::seconds{0};
     file.trouble.clear();
-    file.not_kept = 0;
     return;
   }
   file.cursor = std::min(file.cursor, event.run.first);
-  if (event.result) {
-    ++file.not_kept;
-    return rest(file, "the disk does not keep it: it is full, or at its limit");
-  }
+  if (event.result) return;  // it came, and is not kept: all of the file is looked at again, behind its end
   event.charge->failed(missing_bytes_of(*file.blob, range));
-  const Error& error = event.result.error();
-  if (is_final(error.code)) {
-    for (Order& order : orders_)
-      if (std::erase(order.active, event.file) != 0) order.give_up(file.file, error.code, error.message);
+  if (is_final(event.result.error().code)) return refused(event.file, event.result.error());
+  rest(file, told_of(file, event.result.error()));
+}
+
+// Another place may have the same content: that of a repository which is gone is not the last word.
+void Orders::refused(const std::shared_ptr<Active>& file, const Error& error) {
+  if (!file->refusal) file->refusal = Error{error.code, told_of(*file, error), {}};
+  if (error.code != Code::over_quota && error.code != Code::offline && file->sources.size() > 1) {
+    file->sources.erase(file->sources.begin());
     return;
   }
-  rest(file, error.message);
+  for (Order& order : orders_)
+    if (std::erase(order.active, file) != 0) order.give_up(file->file, file->refusal->code, file->refusal->message);
+}
+
+void Orders::not_kept(Active& file) {
+  ++file.not_kept;
+  file.cursor = 0;
+  rest(file, "the disk does not keep it: it is full, or at its limit");
 }
 
 void Orders::note(const Settled& event) {
   Active& file = *event.file;
   file.verifying = false;
-  if (!event.result) return rest(file, event.result.error().message);
+  if (!event.result) return not_kept(file);
   for (Order& order : orders_)
     if (std::ranges::find(order.active, event.file) != order.active.end() && finish(order, file))
       std::erase(order.active, event.file);
@@ -79,11 +99,13 @@ bool Orders::finish(Order& order, Active& file) {
     if (!open(file)) return false;
     const BlobInfo& now = file.blob->identity();
     if (!now.verified) {
-      if (now.incarnation != before && ++file.wrong >= kMostWrong) {
-        order.give_up(file.file, Code::corrupt, "its bytes were wrong again and again");
-        return true;
+      if (now.incarnation == before) {  // the next one is written down in a moment
+        file.paused_until = clock_.now() + kRenewal;
+        return false;
       }
-      return false;
+      if (++file.wrong < kMostWrong) return false;
+      order.give_up(file.file, Code::corrupt, "its bytes were wrong again and again");
+      return true;
     }
   }
   order.state.bytes_done += file.file.blob.size;
@@ -93,6 +115,8 @@ bool Orders::finish(Order& order, Active& file) {
 }
 
 void Order::give_up(const TreeFile& file, Code code, std::string why) {
+  ++state.files_failed;
+  if (why.size() > kMostWords) why.resize(kMostWords);
   if (state.failed.size() < kMostFailed)
     state.failed.emplace_back(
         PrefetchQueue::FileState{.path = file.path, .size = file.blob.size, .trouble = std::move(why)}, code);
@@ -129,7 +153,8 @@ bool Orders::open(Active& file) {
 bool Orders::activate(Order& order) {
   if (order.waiting.empty()) return false;
   const auto file = std::make_shared<Active>(
-      Active{.file = std::move(order.waiting.front()), .blob = {}, .sources = {}, .progress = clock_.now(), .trouble = {}});
+      Active{.file = std::move(order.waiting.front()), .repo = order.state.repo, .blob = {}, .sources = {}, .refusal = {},
+             .progress = clock_.now(), .trouble = {}});
   order.waiting.pop_front();
   auto sources = catalog_.sources_of(file->file.blob.number);
   if (!sources) {
@@ -137,6 +162,9 @@ bool Orders::activate(Order& order) {
     return true;
   }
   file->sources = std::move(*sources);
+  // Who ordered it may see that one; of the others he is told nothing.
+  const auto own = [&](const FileSource& source) { return source.repo == order.state.repo && source.commit == order.state.commit; };
+  std::ranges::stable_partition(file->sources, own);
   const auto known = store_.blob(file->file.blob.number);
   if (known && known->verified) {
     order.state.bytes_done += known->size;
@@ -149,16 +177,17 @@ bool Orders::activate(Order& order) {
 }
 
 void Orders::work_on(Order& order) {
-  while (order.active.size() < options_.files_at_once && activate(order)) {}
+  for (int looked = 0; looked < kLooksAtOnce && order.active.size() < options_.files_at_once; ++looked)
+    if (!activate(order)) break;
   const Instant now = clock_.now();
   std::erase_if(order.active, [&](const std::shared_ptr<Active>& file) {
     if (file->not_kept >= kMostNotKept) {
       order.give_up(file->file, Code::no_space, file->trouble);
       return true;
     }
-    if (now - file->progress <= options_.patience || file->verifying) return false;
-    order.give_up(file->file, Code::timed_out,
-            file->trouble.empty() ? "nothing has come" : fmt::format("nothing has come: {}", file->trouble));
+    // Who waits for his turn, behind readers and other files, is in no trouble.
+    if (file->trouble.empty() || now - file->progress <= options_.patience) return false;
+    order.give_up(file->file, Code::timed_out, fmt::format("nothing has come: {}", file->trouble));
     return true;
   });
   for (std::size_t i = 0; i < order.active.size(); ++i) {
@@ -172,7 +201,7 @@ void Orders::work_on(Order& order) {
     if (auto pumped = pump(order, *file); !pumped) return end(order, pumped.error());
     const std::uint64_t size = file->blob->identity().size;
     if (file->in_flight != 0 || file->cursor < block_count(size)) continue;
-    file->blob->readable({0, size}) ? ask_verdict(file) : void(file->cursor = 0);
+    file->blob->readable({0, size}) ? ask_verdict(file) : not_kept(*file);
   }
 }
 
@@ -180,7 +209,7 @@ void Orders::work_on(Order& order) {
 Result<void> Orders::pump(Order& order, Active& file) {
   const std::uint64_t size = file.blob->identity().size;
   const BlockIndex blocks = block_count(size);
-  while (in_flight_ < options_.bytes_ahead && file.cursor < blocks) {
+  while (in_flight_ < options_.bytes_ahead && file.in_flight < options_.bytes_ahead_of_file && file.cursor < blocks) {
     const auto missing = file.blob->missing(bytes_of(BlockRun{file.cursor, std::min(kWindow, blocks - file.cursor)}, size));
     if (missing.empty()) {
       file.cursor = std::min(blocks, file.cursor + kWindow);
@@ -190,12 +219,13 @@ Result<void> Orders::pump(Order& order, Active& file) {
     const ByteRange range = bytes_of(run, size);
     if (auto taken = budget_.take_bytes(order.who, range.size); !taken) return taken;
     const auto charge = std::make_shared<Charge>(budget_, order.who, range.size);
+    if (file.in_flight == 0 && file.trouble.empty()) file.progress = clock_.now();
     file.cursor = run.end();
     file.in_flight += range.size;
     in_flight_ += range.size;
     const auto self = std::ranges::find_if(order.active, [&](const auto& each) { return each.get() == &file; });
     const std::uint64_t begun = transfer_.fetch_ahead(
-        file.blob, file.sources, range,
+        file.blob, {file.sources.front()}, range,
         [post = post_, held = *self, run, incarnation = file.blob->identity().incarnation,
          charge](Result<void> result) { post(Fetched{held, incarnation, run, std::move(result), charge}); });
     charge->begun(begun);

@@ -17,13 +17,15 @@ namespace hffs::prefetch {
 // A file that is in work. It holds its blob, so that nothing of it is evicted meanwhile.
 struct Active {
   TreeFile file;
+  RepoId repo;  // of the order
   std::shared_ptr<Blob> blob;
-  std::vector<FileSource> sources;
+  std::vector<FileSource> sources;  // the order's own first; who refuses goes
+  std::optional<Error> refusal;     // the first source's
   BlockIndex cursor = 0;         // what lies before it is here, or was asked for
   std::uint64_t in_flight = 0;   // bytes
   bool verifying = false;
   int wrong = 0;                 // how often its bytes were
-  int not_kept = 0;              // how often bytes came, and the disk did not take them
+  int not_kept = 0;              // how often all was asked for, and the disk did not take it
   Instant progress{};            // the last
   Instant paused_until{};
   std::chrono::seconds pause{0};
@@ -33,7 +35,6 @@ struct Active {
 struct Order {
   std::uint64_t number = 0;
   uid_t who = 0;  // pays
-  bool stays = false;
   PrefetchQueue::State state;
   std::deque<TreeFile> waiting;
   std::vector<std::shared_ptr<Active>> active;
@@ -75,6 +76,8 @@ class Orders {
   void note(const Settled& event);
   void work_on(Order& order);
   bool activate(Order& order);
+  void refused(const std::shared_ptr<Active>& file, const Error& error);
+  void not_kept(Active& file);
   bool open(Active& file);
   Result<void> pump(Order& order, Active& file);
   void end(Order& order, const Error& why);

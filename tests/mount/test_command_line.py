@@ -458,3 +458,15 @@ def test_repositories_are_written_in_many_ways(make):
     for text in ("https://huggingface.co/", "hf://", "a b/c", "models--", "x@", "https://huggingface.co/a/b/tree/%2e%2e"):
         refused(mount.hffs("path", text, "--state-dir", mount.state), 2, "not a repository|no revision")
     refused(mount.hffs("gc", f"{repo.name}@main", "--state-dir", mount.state), 2, "names a revision")
+
+
+def test_a_repository_that_is_mistyped_gets_a_suggestion(make):
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add({"config.json": fresh_bytes(300)}, id="acme/whisper-tiny")
+    assert mount.hffs("path", repo.id, "--state-dir", mount.state).code == 0
+    for words in (["path", "acme/whisper-tinny"], ["prefetch", "acme/whisperr-tiny"], ["ls", "acne/whisper-tiny"],
+                  ["pin", "acme/wisper-tiny"]):
+        refused(mount.hffs(*words, "--state-dir", mount.state), 3, "did you mean acme/whisper-tiny[?]")
+    done = mount.hffs("path", "acme/something-else", "--state-dir", mount.state)
+    assert refused(done, 3) and "did you mean" not in done.err
