@@ -17,8 +17,8 @@ BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "reco
 MAY_INCLUDE = {
     "base": set(),
     "hub": {"hub", "credentials"},
-    "store": {"store", "blob", "bounds", "scrub", "content_hash"},
-    "folder": {"folder", "folder_origin", "layout", "naming", "hub", "content_hash"},
+    "store": {"store", "blob", "bounds", "scrub", "content_hash", "hand_over"},
+    "folder": {"folder", "folder_origin", "layout", "naming", "lending", "hub", "content_hash"},
     "access": {"access", "wallet", "policy", "budget", "hub", "credentials"},
     "transfer": {"transfer", "hub", "store"},
     "catalog": {"catalog", "trees", "pins", "frozen_refs", "versions", "hub", "store", "access"},
@@ -28,9 +28,9 @@ MAY_INCLUDE = {
     "keeper": {"keeper", "handover"},
     "daemon": {"daemon", "hub", "store", "bounds", "scrub", "access", "wallet", "policy", "budget", "transfer", "catalog",
                "pins", "frozen_refs", "versions", "prefetch", "prefetch_queue", "filesystem", "activity", "recorder", "keeper",
-               "carry", "trees", "folder_origin"},
+               "carry", "trees", "folder_origin", "lending", "hand_over"},
     "adopt": {"adopt"},
-    "cli": {"daemon", "keeper", "carry", "adopt"},
+    "cli": {"daemon", "keeper", "carry", "adopt", "lending"},
 }
 # library header (regex): the only files that may include it.
 ONLY_IN = {
@@ -44,7 +44,7 @@ ONLY_IN = {
 }
 # public header: the public headers that it may include, by the same arrows.
 HEADER_OWNER = {"hub": "hub", "credentials": "hub", "store": "store", "blob": "store", "bounds": "store", "scrub": "store",
-                "content_hash": "store", "folder": "folder", "folder_origin": "folder", "layout": "folder", "naming": "folder",
+                "content_hash": "store", "hand_over": "store", "folder": "folder", "folder_origin": "folder", "layout": "folder", "naming": "folder", "lending": "folder",
                 "access": "access", "wallet": "access", "policy": "access", "budget": "access", "transfer": "transfer",
                 "catalog": "catalog", "trees": "catalog", "pins": "catalog", "frozen_refs": "catalog", "versions": "catalog",
                 "carry": "carry", "prefetch": "prefetch", "prefetch_queue": "prefetch", "filesystem": "fs", "activity": "fs", "recorder": "fs", "keeper": "keeper", "handover": "keeper",

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@
 #include "hffs/globs.h"
 #include "hffs/folder.h"
 #include "hffs/ids.h"
+#include "hffs/layout.h"
 #include "hffs/posix.h"
 #include "hffs/store.h"
 #include "hffs/trees.h"
@@ -37,6 +39,8 @@ struct CarryProgress {
 
 struct ImportRequest {
   std::string path;  // absolute: a cache, one repository's folder in it, or a plain folder
+  // Opens it, on the import's thread: with the rights of who may read it (lending.h), which need not be ours.
+  std::move_only_function<Result<OpenedFolder>(std::stop_token)> open;
   std::optional<RepoId> repo;     // of a plain folder
   std::string revision = "main";  // of a plain folder: a branch, or a whole commit
   uid_t importer = 0;

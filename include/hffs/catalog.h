@@ -129,6 +129,7 @@ struct CatalogOptions {
   std::chrono::milliseconds ref_ttl{60'000};
   std::chrono::milliseconds missing_ttl{30'000};  // how long "the Hub has no such name" is believed
   std::string control_socket;                     // target of the control link; empty: none
+  uid_t owner = 0; gid_t group = 0;               // whose published nodes are shown as
 };
 
 class Catalog : public Trees {

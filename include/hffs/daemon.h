@@ -29,6 +29,8 @@ namespace hffs {
 
 // Every setting, with its default. Precedence: flag over environment over file over default.
 struct Config {
+  uid_t user = 0;  // who runs the daemon, whatever its worker becomes
+  gid_t group = 0;
   std::string mount_point;             // absolute
   std::string source = "hffs";         // what the table of mounts says stands there
   std::string state_dir;               // /var/lib/hffs for root, $XDG_CACHE_HOME/hffs else
@@ -114,8 +116,8 @@ class ControlClient {
  public:
   // unreachable: nobody listens there.
   static Result<ControlClient> connect(const std::string& socket);
-  // One JSON object out, one back. An answer {"error": …} comes back as its Error.
-  Result<std::string> ask(std::string_view request, std::chrono::milliseconds limit);
+  // One JSON object out, one back; `given` goes along. An answer {"error": …} comes back as its Error.
+  Result<std::string> ask(std::string_view request, std::chrono::milliseconds limit, UniqueFd given = {});
   // Until the daemon has gone: its store is closed and its socket with it.
   Result<void> wait_for_end(std::chrono::milliseconds limit);
 
@@ -134,7 +136,9 @@ class Conversation {
   static Result<std::unique_ptr<Conversation>> open(const Config& config);
   virtual ~Conversation() = default;
   // As ControlClient::ask().
-  virtual Result<std::string> ask(std::string_view request, std::chrono::milliseconds limit) = 0;
+  virtual Result<std::string> ask(std::string_view request, std::chrono::milliseconds limit, UniqueFd given = {}) = 0;
 };
 
 }  // namespace hffs
+  // Code::unreachable: no daemon has it.
+  static Result<std::unique_ptr<Conversation>> with_daemon(const Config& config);

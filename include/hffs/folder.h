@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Folder: a directory of somebody else's, read without ever leaving it: a link that leads out is
-// refused by the kernel at the open itself, since what it leads to may be nobody's business.
-// Threads: a value with one owner; all calls block on that file system.
+// refused by the kernel at the open itself, since what it leads to may be nobody's business. Who looks
+// into it is a Looker: this process, or one that has the rights and lends it (lending.h).
+// Threads: a value with one owner; all calls block on that file system, or on who lends it.
 #pragma once
 
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -51,16 +53,32 @@ struct Stamp {
   bool operator==(const Stamp&) const = default;
 };
 
+// The questions of a Folder. A place is a path below the directory, "" the directory itself.
+class Looker {
+ public:
+  struct Item {
+    std::string name;
+    mode_t type = 0;  // S_IFMT of the name itself
+  };
+  using Identity = std::pair<dev_t, ino_t>;  // st_dev and st_ino
+
+  virtual ~Looker() = default;
+  virtual Result<std::vector<Item>> list(const std::string& place) = 0;
+  virtual Result<UniqueFd> open_file(const std::string& place) = 0;  // to be read; perhaps no regular one
+  virtual Result<std::string> read_link(const std::string& place) = 0;
+  virtual Result<Identity> identity(const std::string& place) = 0;  // of a directory, not through a link
+  // Code::cancelled: nobody looks any more, and what was found may lack anything.
+  virtual Result<void> check() { return {}; }
+};
+
 class Folder {
  public:
   // `beat` hears before each call to the file system: who waits for a folder that may hang sees by
   // it that this one does not.
   static Result<Folder> open(const std::string& path, std::function<void()> beat = {});
+  Folder(std::string path, std::shared_ptr<Looker> looker) : path_(std::move(path)), looker_(std::move(looker)) {}
 
-  struct Item {
-    std::string name;
-    mode_t type = 0;  // S_IFMT of the name itself
-  };
+  using Item = Looker::Item;
   // By name; without "." and "..".
   Result<std::vector<Item>> list(const std::string& place) const;
   // False for what is not there, and for links.
@@ -75,18 +93,13 @@ class Folder {
   Result<std::string> read_link(const std::string& place) const;
   // At most `most` bytes; Code::invalid if there are more.
   Result<std::string> read_small(const std::string& place, std::size_t most) const;
-  // st_dev and st_ino of a directory.
-  std::optional<std::pair<dev_t, ino_t>> identity(const std::string& place) const;
+  Result<Looker::Identity> identity(const std::string& place) const { return looker_->identity(place); }
+  Result<void> check() const { return looker_->check(); }
   const std::string& path() const { return path_; }
 
  private:
-  Result<UniqueFd> open_beneath(const std::string& place, int flags) const;
-  void beat() const {
-    if (beat_) beat_();
-  }
   std::string path_;
-  UniqueFd root_;
-  std::function<void()> beat_;
+  std::shared_ptr<Looker> looker_;
 };
 
 Result<Stamp> stamp_of(int fd);

@@ -57,10 +57,23 @@ FoundCommit read_commit(Found& found, const std::string& place, const CommitId& 
 // The files of a plain folder.
 FoundCommit read_files(Found& found, const std::string& place);
 
+// A folder to be imported, before anything in it is believed: a cache, one repository's folder of a cache
+// (where blobs lie in a store of the whole cache that is the folder), or a plain folder.
+struct OpenedFolder {
+  struct Alone {
+    RepoId repo;
+    std::string place;
+  };
+  Folder folder;
+  std::optional<Alone> alone;  // the one repository that is meant
+};
+Result<OpenedFolder> open_cache(const std::string& path);
+Result<OpenedFolder> open_plain(const std::string& path);
+
 // Code::invalid says what the path is instead.
-Result<Found> read_cache(const std::string& path);
+Result<Found> read_cache(OpenedFolder opened);
+Result<Found> read_plain(OpenedFolder opened, const RepoId& repo);
 // One commit of the repository whose folder `path` is.
 Result<Found> read_snapshot(const std::string& path, const CommitId& commit);
-Result<Found> read_plain(const std::string& path, const RepoId& repo);
 
 }  // namespace hffs

@@ -47,7 +47,8 @@ Result<void> empty_directory(const std::string& path, Disk& disk) {
 class ImporterImpl final : public Importer {
  public:
   ImporterImpl(ImportRequest request, Trees& trees, Store& store, Disk& disk, std::string directory)
-      : request_(std::move(request)),
+      : open_(std::move(request.open)),
+        request_(std::move(request)),
         trees_(trees),
         store_(store),
         disk_(disk),
@@ -91,6 +92,7 @@ class ImporterImpl final : public Importer {
     state->progress.bytes_done += bytes;
   }
 
+  std::move_only_function<Result<OpenedFolder>(std::stop_token)> open_;  // of the thread
   const ImportRequest request_;
   Trees& trees_;
   Store& store_;
@@ -114,14 +116,18 @@ void ImporterImpl::run(const std::stop_token& stop) {
 Result<void> ImporterImpl::check_identity(const Found& found) const {
   // Where the cache has a store of its own the folder lies in what was opened.
   for (const std::string& place : {std::string(), std::filesystem::path(request_.path).filename().string()})
-    if (found.repos.size() == 1 && found.folder.identity(place) == request_.identity) return {};
+    if (const auto is = found.folder.identity(place); found.repos.size() == 1 && is && *is == request_.identity) return {};
   return fail(Code::refused, "{} is another directory by now", request_.path);
 }
 
 Result<ImportReport> ImporterImpl::work(const std::stop_token& stop) {
   say("reading the folder", 0, 0);
-  auto found = request_.repo ? read_plain(request_.path, *request_.repo) : read_cache(request_.path);
+  auto opened = std::exchange(open_, {})(stop);
+  if (!opened) return fail(opened);
+  auto found = request_.repo ? read_plain(std::move(*opened), *request_.repo) : read_cache(std::move(*opened));
   if (!found) return fail(found);
+  // What is missing in it may be there, where nobody looks any more.
+  if (auto whole = found->folder.check(); !whole) return fail(whole);
   if (request_.identity)
     if (auto same = check_identity(*found); !same) return fail(same);
   say("asking for trees", 0, 0);

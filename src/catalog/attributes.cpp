@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <unistd.h>
-
 #include "impl.h"
 
 namespace hffs::catalog {
@@ -10,8 +8,10 @@ std::unexpected<Error> unknown(NodeId node) {
   return fail(Code::stale, "node {:#x} names nothing", node.value);
 }
 
+}  // namespace
+
 // Published nodes belong to whoever runs the daemon.
-Attr attr_of(NodeId node, FileKind kind, std::uint64_t size, WallTime time) {
+Attr CatalogImpl::attr_of(NodeId node, FileKind kind, std::uint64_t size, WallTime time) const {
   return Attr{.kind = kind,
               .inode = node.value,
               .size = size,
@@ -20,11 +20,9 @@ Attr attr_of(NodeId node, FileKind kind, std::uint64_t size, WallTime time) {
               .mode = kind == FileKind::directory ? 0755u
                       : kind == FileKind::symlink ? 0777u
                                                   : 0644u,
-              .owner = ::geteuid(),
-              .group = ::getegid()};
+              .owner = options_.owner,
+              .group = options_.group};
 }
-
-}  // namespace
 
 Result<Entry> CatalogImpl::attributes(NodeId node) {
   switch (node.kind()) {

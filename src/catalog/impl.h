@@ -69,6 +69,7 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   Result<Entry> entry_of(NodeId node) { return attributes(node); }
 
   // attributes.cpp
+  Attr attr_of(NodeId node, FileKind kind, std::uint64_t size, WallTime time) const;
   Result<Entry> fixed_attributes(NodeId node);
   Result<Entry> ref_attributes(NodeId node);
   Result<Entry> tree_attributes(NodeId node);

@@ -8,6 +8,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/lending.h"
 #include "hffs/telemetry.h"
 #include "job.h"
 #include "progress.h"
@@ -60,9 +61,11 @@ Result<AdoptMount::Imported> import_one(const Config& config, const std::string&
   Result<json> report;
   while (true) {
     // One for each: the daemon ends those that are silent.
-    auto conversation = Conversation::open(config);
+    auto conversation = Conversation::with_daemon(config);
     if (!conversation) return fail(conversation);
-    report = run_job(**conversation, request);
+    auto lender = Lender::start(path, false);
+    if (!lender) return fail(lender);
+    report = run_job(**conversation, request, lender->take_end());
     if (report || report.error().code != Code::busy || std::chrono::steady_clock::now() > end) break;
     std::this_thread::sleep_for(kPause);
   }

@@ -5,6 +5,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/lending.h"
 #include "job.h"
 #include "progress.h"
 #include "repo_at.h"
@@ -81,7 +82,10 @@ Result<void> import_folder(const ImportArguments& arguments) {
     request["repo"] = repo->text();
     request["revision"] = arguments.revision.empty() ? "main" : arguments.revision;
   }
-  auto done = run_job(arguments.flags, request);
+  // Read with the rights of who calls us: a daemon has few, and where none runs we give ours up for the store's.
+  auto lender = Lender::start(path.string(), !arguments.repo.empty());
+  if (!lender) return fail(lender);
+  auto done = run_job(arguments.flags, request, lender->take_end());
   if (!done) return fail(done);
   const json report{{"commits", done->at("commits")},
                     {"skipped", done->at("skipped")},

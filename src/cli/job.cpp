@@ -13,8 +13,8 @@ namespace {
 using nlohmann::json;
 constexpr std::chrono::seconds kJobAnswer{30};
 
-Result<json> ask_through(Conversation& conversation, const json& request) {
-  auto answer = conversation.ask(request.dump(), kJobAnswer);
+Result<json> ask_through(Conversation& conversation, const json& request, UniqueFd given = {}) {
+  auto answer = conversation.ask(request.dump(), kJobAnswer, std::move(given));
   if (!answer) return fail(answer);
   return json::parse(*answer);
 }
@@ -43,20 +43,20 @@ Result<json> follow(Conversation& conversation, json look) {
 
 }  // namespace
 
-Result<json> run_job(Conversation& conversation, const json& request) {
-  auto started = ask_through(conversation, request);
+Result<json> run_job(Conversation& conversation, const json& request, UniqueFd given) {
+  auto started = ask_through(conversation, request, std::move(given));
   if (!started) return started;
   return follow(conversation, {{"command", request.at("command").get<std::string>() + "-progress"},
                                {"job", started->at("job")}});
 }
 
-Result<json> run_job(const Flags& flags, const json& request) {
+Result<json> run_job(const Flags& flags, const json& request, UniqueFd given) {
   auto config = load_config(flags, process_environment());
   if (!config) return fail(config);
   start_log(Level::warn, "");
   auto conversation = Conversation::open(*config);
   if (!conversation) return fail(conversation);
-  return run_job(**conversation, request);
+  return run_job(**conversation, request, std::move(given));
 }
 
 }  // namespace hffs::cli

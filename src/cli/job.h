@@ -12,7 +12,8 @@
 namespace hffs::cli {
 
 // With progress on standard error. The lists of its report, each whole, beside its last progress.
-Result<nlohmann::json> run_job(Conversation& conversation, const nlohmann::json& request);
-Result<nlohmann::json> run_job(const Flags& flags, const nlohmann::json& request);
+// `given` goes along with the request.
+Result<nlohmann::json> run_job(Conversation& conversation, const nlohmann::json& request, UniqueFd given = {});
+Result<nlohmann::json> run_job(const Flags& flags, const nlohmann::json& request, UniqueFd given = {});
 
 }  // namespace hffs::cli

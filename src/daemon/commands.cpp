@@ -20,32 +20,33 @@ double seconds_of(std::chrono::milliseconds time) {
 
 }  // namespace
 
-void Commands::answer(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done) {
+void Commands::answer(const Peer& peer, const nlohmann::json& request, UniqueFd given,
+                      Done<nlohmann::json> done) {
   // Others see what is private through neither the mount nor this.
-  if (!parts_.config.allow_other && !is_owner(peer))
+  if (!parts_.config.allow_other && !peer.owner)
     return done(fail(Code::denied, "the mount is another user's (it was mounted without --allow-other)"));
   const auto name = request.find("repo");
   const auto repo = name != request.end() && name->is_string()
                         ? RepoId::parse_user(name->get<std::string>())
                         : fail(Code::not_found, "no repository is named");
-  if (is_owner(peer) || !repo) return dispatch(peer, request, std::move(done));
+  if (peer.owner || !repo) return dispatch(peer, request, std::move(given), std::move(done));
   const Caller caller{peer.uid, peer.gid, peer.pid};
   const Asking asking(std::make_shared<Asker>(caller));
   parts_.access.decide(caller, *repo,
-                       [weak = weak_from_this(), peer, request,
+                       [weak = weak_from_this(), peer, request, given = std::move(given),
                         done = std::move(done)](Result<Pass> pass) mutable {
                          if (!pass) return done(fail(pass));
                          if (const auto self = weak.lock())
-                           return self->dispatch(peer, request, std::move(done));
+                           return self->dispatch(peer, request, std::move(given), std::move(done));
                          done(fail(Code::cancelled, "the daemon is ending"));
                        });
 }
 
 bool Commands::sees(const Peer& peer, const RepoId& repo) const {
-  return is_owner(peer) || parts_.access.lists(Caller{peer.uid, peer.gid, peer.pid}, repo);
+  return peer.owner || parts_.access.lists(Caller{peer.uid, peer.gid, peer.pid}, repo);
 }
 
-void Commands::dispatch(const Peer& peer, const nlohmann::json& request,
+void Commands::dispatch(const Peer& peer, const nlohmann::json& request, UniqueFd given,
                         Done<nlohmann::json> done) {
   const std::string command = request.at("command");
   // What it makes the Hub be asked is the peer's.
@@ -55,7 +56,7 @@ void Commands::dispatch(const Peer& peer, const nlohmann::json& request,
   if (command == "logout") return done(logins_.logout(peer));
   if (command == "stop") return done(stop(peer));
   if (command == "path") return find_path(peer, request, std::move(done));
-  if (command == "import") return done(parts_.imports.start(peer, request));
+  if (command == "import") return done(parts_.imports.start(peer, request, std::move(given)));
   if (command == "import-progress") return done(parts_.imports.look(peer, request));
   if (command == "verify")
     return parts_.verifications.start(peer, request, std::move(done));
@@ -96,7 +97,7 @@ nlohmann::json Commands::budget(const Peer& peer) const {
   std::size_t over = 0;
   for (const Budget::Figures& each : state.users) {
     over += !each.over.empty();
-    if (is_owner(peer) || each.user == peer.uid)
+    if (peer.owner || each.user == peer.uid)
       users.push_back({{"uid", each.user},
                        {"bytes", each.bytes},
                        {"requests", each.requests},
@@ -115,7 +116,7 @@ nlohmann::json Commands::scrub(const Peer& peer) const {
   const Scrub::State state = parts_.store.scrub().state();
   nlohmann::json recent = nlohmann::json::array();
   // They name files.
-  if (is_owner(peer))
+  if (peer.owner)
     for (const Finding& each : state.recent) recent.push_back(to_json(each, *parts_.catalog));
   return {{"period_seconds", state.period.count()},
           {"began", state.began.time_since_epoch().count()},
@@ -221,7 +222,7 @@ nlohmann::json Commands::status(const Peer& peer) const {
 }
 
 Result<nlohmann::json> Commands::stop(const Peer& peer) {
-  if (!is_owner(peer))
+  if (!peer.owner)
     return fail(Code::denied, "only root and the user who started the daemon may end it");
   parts_.stop(peer);
   return nlohmann::json{{"ok", true}};

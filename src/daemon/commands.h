@@ -82,10 +82,11 @@ class Commands : public std::enable_shared_from_this<Commands> {
 
   // Somebody has come to a repository (prefetch_commands.h).
   void entered(const Caller& caller, const RepoId& repo) const { prefetches_.entered(caller, repo); }
-  void answer(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
+  // `given`: as ControlServer::Handler.
+  void answer(const Peer& peer, const nlohmann::json& request, UniqueFd given, Done<nlohmann::json> done);
 
  private:
-  void dispatch(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done);
+  void dispatch(const Peer& peer, const nlohmann::json& request, UniqueFd given, Done<nlohmann::json> done);
   // Of a repository that is another's nobody hears here either; but who has the store may list it.
   bool sees(const Peer& peer, const RepoId& repo) const;
   nlohmann::json status(const Peer& peer) const;

@@ -255,6 +255,8 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   if (!level) return fail(level);
 
   Config config;
+  config.user = ::geteuid();
+  config.group = ::getegid();
   auto ref_ttl = choose_seconds("--ref-ttl", flags.ref_ttl, file.ref_ttl, config.ref_ttl);
   if (!ref_ttl) return fail(ref_ttl);
   auto read_deadline = choose_seconds("--read-deadline", flags.read_deadline, file.read_deadline,

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "control_address.h"
@@ -30,6 +31,24 @@ Result<bool> wait_readable(int fd, Time end) {
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) return fail(system_error(errno, "waiting for the daemon"));
   }
+}
+
+ssize_t send_line(int socket, const std::string& line, int descriptor) {
+  iovec part{const_cast<char*>(line.data()), line.size()};
+  msghdr whole{};
+  whole.msg_iov = &part;
+  whole.msg_iovlen = 1;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  if (descriptor >= 0) {
+    whole.msg_control = control.data();
+    whole.msg_controllen = control.size();
+    cmsghdr* rights = CMSG_FIRSTHDR(&whole);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(rights), &descriptor, sizeof(int));
+  }
+  return ::sendmsg(socket, &whole, MSG_NOSIGNAL);
 }
 
 Error to_error(const nlohmann::json& said) {
@@ -61,11 +80,11 @@ Result<ControlClient> ControlClient::connect(const std::string& socket) {
   return fail(system_error(errno, fmt::format("speaking to the daemon on {}", socket)));
 }
 
-Result<std::string> ControlClient::ask(std::string_view request, std::chrono::milliseconds limit) {
+Result<std::string> ControlClient::ask(std::string_view request, std::chrono::milliseconds limit,
+                                       UniqueFd given) {
   const std::string line = std::string(request) + "\n";
   // A request is far smaller than a socket's buffer.
-  if (::send(socket_.get(), line.data(), line.size(), MSG_NOSIGNAL) !=
-      static_cast<ssize_t>(line.size()))
+  if (send_line(socket_.get(), line, given.get()) != static_cast<ssize_t>(line.size()))
     return fail(Code::unreachable, "the daemon does not listen any more");
   const Time end = std::chrono::steady_clock::now() + limit;
   std::string answer;

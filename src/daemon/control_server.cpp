@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
+#include <span>
 
 #include "control_address.h"
 #include "hffs/telemetry.h"
@@ -35,6 +37,29 @@ Time now() {
   return std::chrono::steady_clock::now();
 }
 
+// One descriptor may come along where `given` is there; the kernel drops all others, which we would have to close, and
+// a stranger's may hang in that.
+ssize_t receive_piece(int socket, std::span<char> piece, UniqueFd* given) {
+  iovec part{piece.data(), piece.size()};
+  msghdr whole{};
+  whole.msg_iov = &part;
+  whole.msg_iovlen = 1;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  if (given != nullptr) {
+    whole.msg_control = control.data();
+    whole.msg_controllen = CMSG_LEN(sizeof(int));  // the space has room for two
+  }
+  const ssize_t count = ::recvmsg(socket, &whole, MSG_CMSG_CLOEXEC);
+  if (count < 0) return count;
+  for (cmsghdr* each = CMSG_FIRSTHDR(&whole); each != nullptr; each = CMSG_NXTHDR(&whole, each)) {
+    if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
+    int descriptor = -1;
+    std::memcpy(&descriptor, CMSG_DATA(each), sizeof(int));
+    *given = UniqueFd(descriptor);
+  }
+  return count;
+}
+
 }  // namespace
 
 struct ControlServer::Client {
@@ -43,6 +68,7 @@ struct ControlServer::Client {
   Peer peer;
   Time deadline;
   std::string in, out;
+  UniqueFd given;
   bool asking = false;   // the handler has its request
   bool waiting = false;  // for the end; has no deadline
   bool closing = false;  // once `out` is sent
@@ -160,7 +186,8 @@ void ControlServer::accept_one() {
   auto client = std::make_unique<Client>();
   client->number = next_client_++;
   client->socket = std::move(socket);
-  client->peer = {credentials.pid, credentials.uid, credentials.gid};
+  client->peer = {credentials.pid, credentials.uid, credentials.gid,
+                  credentials.uid == 0 || credentials.uid == options_.owner};
   client->deadline = now() + options_.silence;
   clients_.emplace(client->number, std::move(client));
 }
@@ -177,7 +204,7 @@ void ControlServer::serve(Client& client, short events) {
 
 void ControlServer::receive(Client& client) {
   std::array<char, kMostRequestBytes> piece;
-  const ssize_t count = ::recv(client.socket.get(), piece.data(), piece.size(), 0);
+  const ssize_t count = receive_piece(client.socket.get(), piece, client.peer.owner ? &client.given : nullptr);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (count <= 0) {
     client.finished = true;
@@ -216,7 +243,7 @@ void ControlServer::handle(Client& client, const std::string& line) {
   }
   client.asking = true;
   std::weak_ptr<Inbox> inbox = inbox_;
-  handler_(client.peer, request, [inbox, number = client.number](Result<nlohmann::json> answer) {
+  handler_(client.peer, request, std::move(client.given), [inbox, number = client.number](Result<nlohmann::json> answer) {
     const auto open = inbox.lock();
     if (!open) return;
     open->answers.lock()->push_back({number, to_line(answer ? *answer : to_json(answer.error()))});

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // ControlServer: a unix socket that anybody may speak to, one JSON object a line each way. It
-// parses what strangers send, so everything is bounded: bytes of a request, connections of a user,
-// silence.
+// parses what strangers send, so everything is bounded: bytes of a request, a descriptor with it, connections of a
+// user, silence.
 //
 // Threads: one of its own, which calls the handler; the handler's Done may be called from any
 // thread.
@@ -32,17 +32,21 @@ struct Peer {
   pid_t pid = 0;
   uid_t uid = 0;
   gid_t gid = 0;
+  // Root and the user who started the daemon: they decide what all users of the mount see and what is kept for them.
+  bool owner = false;
 };
 
 struct ControlOptions {
   std::string directory;  // where the socket is made; a socket that lies there is replaced
+  uid_t owner = 0;        // who started the daemon
   std::chrono::milliseconds silence{5'000};  // a client that says nothing for so long is dropped
 };
 
 class ControlServer {
  public:
-  using Handler =
-      std::function<void(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json>)>;
+  // `given`: the descriptor that came with the request, or with one before it that did not want it; none: none came.
+  using Handler = std::function<void(const Peer& peer, const nlohmann::json& request, UniqueFd given,
+                                     Done<nlohmann::json>)>;
 
   static Result<std::unique_ptr<ControlServer>> start(ControlOptions options, Handler handler);
   // Ends the thread: nothing is answered any more, and the handler is not called.

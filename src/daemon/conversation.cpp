@@ -20,8 +20,8 @@ namespace {
 class WithDaemon final : public Conversation {
  public:
   explicit WithDaemon(ControlClient client) : client_(std::move(client)) {}
-  Result<std::string> ask(std::string_view request, std::chrono::milliseconds limit) override {
-    return client_.ask(request, limit);
+  Result<std::string> ask(std::string_view request, std::chrono::milliseconds limit, UniqueFd given) override {
+    return client_.ask(request, limit, std::move(given));
   }
 
  private:
@@ -40,9 +40,10 @@ class WithStateDirectory final : public Conversation {
   }
 
   Result<void> open(const Config& config);
-  Result<std::string> ask(std::string_view request, std::chrono::milliseconds) override;
+  Result<std::string> ask(std::string_view request, std::chrono::milliseconds, UniqueFd given) override;
 
  private:
+  uid_t user_ = 0;
   Metrics metrics_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Origin> origin_;
@@ -73,13 +74,13 @@ Result<void> WithStateDirectory::open(const Config& config) {
   return {};
 }
 
-Result<std::string> WithStateDirectory::ask(std::string_view request, std::chrono::milliseconds) {
+Result<std::string> WithStateDirectory::ask(std::string_view request, std::chrono::milliseconds, UniqueFd given) {
   const auto parsed = nlohmann::json::parse(request);
   const std::string command = parsed.at("command");
-  const Peer self{::getpid(), ::geteuid(), ::getegid()};
+  const Peer self{::getpid(), user_, ::getegid(), true};
   Result<nlohmann::json> answer =
       fail(Code::unreachable, "no daemon runs, and '{}' needs one", command);
-  if (command == "import") answer = imports_->start(self, parsed);
+  if (command == "import") answer = imports_->start(self, parsed, std::move(given));
   if (command == "import-progress") answer = imports_->look(self, parsed);
   if (command == "verify") {
     std::promise<Result<nlohmann::json>> started;
@@ -93,10 +94,15 @@ Result<std::string> WithStateDirectory::ask(std::string_view request, std::chron
 
 }  // namespace
 
-Result<std::unique_ptr<Conversation>> Conversation::open(const Config& config) {
+Result<std::unique_ptr<Conversation>> Conversation::with_daemon(const Config& config) {
   auto daemon = ControlClient::connect(control_socket(config.state_dir));
-  if (daemon) return std::make_unique<WithDaemon>(std::move(*daemon));
-  if (daemon.error().code != Code::unreachable) return fail(daemon);
+  if (!daemon) return fail(daemon);
+  return std::make_unique<WithDaemon>(std::move(*daemon));
+}
+
+Result<std::unique_ptr<Conversation>> Conversation::open(const Config& config) {
+  auto daemon = with_daemon(config);
+  if (daemon || daemon.error().code != Code::unreachable) return daemon;
   auto here = std::make_unique<WithStateDirectory>();
   if (auto opened = here->open(config); !opened) return fail(opened);
   return here;

@@ -149,7 +149,7 @@ Result<void> RunningDaemon::check_index() const {
 
 Result<void> RunningDaemon::open_gate() {
   WalletOptions options{
-      .own = ::geteuid(),
+      .own = config_.user,
       .token = config_.token,
       .directory = store_directory(config_.state_dir) + "/tokens"};
   // Else nobody but the daemon's own user comes.
@@ -159,10 +159,10 @@ Result<void> RunningDaemon::open_gate() {
   if (!wallet) return fail(wallet);
   wallet_ = std::move(*wallet);
   policy_ = std::make_shared<const Policy>(config_.policy);
-  budget_ = std::make_unique<Budget>(config_.budget, ::geteuid(), policy_, system_clock(),
+  budget_ = std::make_unique<Budget>(config_.budget, config_.user, policy_, system_clock(),
                                      [this](uid_t user) { return wallet_->owner_of(user); });
   charged_ = charge_calls(*origin_, *budget_);
-  access_ = open_access({.own = ::geteuid(),
+  access_ = open_access({.own = config_.user,
                          .ttl = config_.access_ttl,
                          .endpoint = config_.endpoints.front()},
                         *charged_, *wallet_, grants_, system_clock());
@@ -194,7 +194,10 @@ Result<void> RunningDaemon::open_parts() {
   *engine_.lock() = transfer_.get();
 
   auto catalog = Catalog::open(
-      {.ref_ttl = config_.ref_ttl, .control_socket = control_socket(config_.state_dir)},
+      {.ref_ttl = config_.ref_ttl,
+       .control_socket = control_socket(config_.state_dir),
+       .owner = config_.user,
+       .group = config_.group},
       *charged_, *store_, *access_, clock, metrics_);
   if (!catalog) return fail(catalog);
   catalog_ = std::move(*catalog);
@@ -217,7 +220,7 @@ Result<void> RunningDaemon::open_parts() {
                         .strict = config_.strict,
                         .overlay_bytes_per_user = config_.user_size,
                         .overlay_files_per_user = config_.user_files,
-                        .own = ::geteuid(),
+                        .own = config_.user,
                         .owner_of = [this](uid_t user) { return wallet_->owner_of(user); },
                         .recorder = &recorder_,
                         .entered =
@@ -279,10 +282,10 @@ Result<void> RunningDaemon::listen() {
   });
   *serving_.lock() = commands_;
   auto control = ControlServer::start(
-      {.directory = store_directory(config_.state_dir)},
-      [commands = commands_.get()](const Peer& peer, const nlohmann::json& request,
+      {.directory = store_directory(config_.state_dir), .owner = config_.user},
+      [commands = commands_.get()](const Peer& peer, const nlohmann::json& request, UniqueFd given,
                                    Done<nlohmann::json> done) {
-        commands->answer(peer, request, std::move(done));
+        commands->answer(peer, request, std::move(given), std::move(done));
       });
   if (!control) return fail(control);
   control_ = std::move(*control);

@@ -70,11 +70,11 @@ json here_by_part(const Blob& blob) {
 }  // namespace
 
 bool Viewer::hears_of(uid_t user) const {
-  return is_owner(peer) || user == peer.uid;
+  return peer.owner || user == peer.uid;
 }
 
 bool Viewer::sees(const RepoId& repo) const {
-  return is_owner(peer) || parts.access.lists(caller(), repo);
+  return peer.owner || parts.access.lists(caller(), repo);
 }
 
 json Viewer::place_of(NodeId node) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "import_jobs.h"
 
+#include "hffs/lending.h"
 #include "hffs/telemetry.h"
 #include "request.h"
 
@@ -61,22 +62,28 @@ class ImportJob final : public Job {
 
 // Whoever imports decides what all users of the mount see under a repository's name.
 Result<void> may_import(const Peer& peer) {
-  if (is_owner(peer)) return {};
+  if (peer.owner) return {};
   return fail(Code::denied, "only root and the user who started the daemon may import");
 }
 
 }  // namespace
 
-Result<json> ImportJobs::start(const Peer& peer, const json& request) {
+// What is there is here already; and a daemon that is killed while it waits for itself cannot end.
+Result<void> ImportJobs::check_outside(const std::string& path) const {
+  if (mount_point_.empty() || !(path + '/').starts_with(mount_point_ + '/')) return {};
+  return fail(Code::invalid, "{} lies in the mount itself", path);
+}
+
+Result<json> ImportJobs::start(const Peer& peer, const json& request, UniqueFd lent) {
   if (auto allowed = may_import(peer); !allowed) return fail(allowed);
   auto path = text_of(request, "path", std::nullopt);
   if (!path) return fail(path);
   ImportRequest wanted{.path = std::move(*path), .importer = peer.uid};
   if (!wanted.path.starts_with('/'))
     return fail(Code::invalid, "the request needs an absolute \"path\"");
-  // What is there is here already; and a daemon that is killed while it waits for itself cannot end.
-  if (!mount_point_.empty() && (wanted.path + '/').starts_with(mount_point_ + '/'))
-    return fail(Code::invalid, "{} lies in the mount itself", wanted.path);
+  if (auto outside = check_outside(wanted.path); !outside) return fail(outside);
+  if (!lent)
+    return fail(Code::invalid, "an import needs a folder that is lent with the request, as `hffs import` of this version does");
   if (request.contains("repo")) {
     auto name = text_of(request, "repo", std::nullopt);
     if (!name) return fail(name);
@@ -101,6 +108,12 @@ Result<json> ImportJobs::start(const Peer& peer, const json& request) {
     if (!inode) return fail(Error(inode.error()));
     wanted.identity = {static_cast<dev_t>(*device), static_cast<ino_t>(*inode)};
   }
+  wanted.open = [this, lent = std::move(lent)](std::stop_token stop) mutable -> Result<OpenedFolder> {
+    auto opened = borrow_folder(std::move(lent), std::move(stop));
+    if (!opened) return opened;
+    if (auto outside = check_outside(opened->folder.path()); !outside) return fail(outside);
+    return opened;
+  };
   return jobs_.start([&]() -> Result<std::unique_ptr<Job>> {
     log(Level::info, "import", "uid={} imports {}", peer.uid, wanted.path);
     auto importer = Importer::start(std::move(wanted), trees_, store_, disk_);

@@ -19,11 +19,13 @@ class ImportJobs {
       : mount_point_(std::move(mount_point)), trees_(trees), store_(store), disk_(disk) {}
 
   // "path"; of a plain folder also "repo" and "revision"; "confirmed_only", "compare", and "device" and
-  // "inode", which the folder must have (carry.h).
-  Result<nlohmann::json> start(const Peer& peer, const nlohmann::json& request);
+  // "inode", which the folder must have (carry.h). `lent`: the borrower's end, for who asks reads the folder (lending.h).
+  Result<nlohmann::json> start(const Peer& peer, const nlohmann::json& request, UniqueFd lent);
   Result<nlohmann::json> look(const Peer& peer, const nlohmann::json& request);
 
  private:
+  Result<void> check_outside(const std::string& path) const;
+
   const std::string mount_point_;
   Trees& trees_;
   Store& store_;

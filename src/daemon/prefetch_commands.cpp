@@ -130,7 +130,7 @@ Result<PrefetchQueue::State> PrefetchCommands::find(const Peer& peer, const json
   const auto number = number_of(request, "job");
   if (!number) return fail(Error(number.error()));
   const auto queue = parts_->queue.lock();
-  auto state = queue ? queue->look(*number, is_owner(peer) ? std::nullopt : std::optional(peer.uid)) : std::nullopt;
+  auto state = queue ? queue->look(*number, peer.owner ? std::nullopt : std::optional(peer.uid)) : std::nullopt;
   if (!state) return fail(Code::not_found, "there is no prefetch of this number");
   return std::move(*state);
 }
@@ -168,7 +168,7 @@ json PrefetchCommands::list(const Peer& peer) const {
   const auto queue = parts_->queue.lock();
   if (!queue) return list;
   for (const PrefetchQueue::State& state : queue->list())
-    if (state.user == peer.uid || is_owner(peer)) list.push_back(to_json(state));
+    if (state.user == peer.uid || peer.owner) list.push_back(to_json(state));
   return list;
 }
 

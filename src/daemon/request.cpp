@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "request.h"
 
-#include <unistd.h>
-
 namespace hffs {
-
-bool is_owner(const Peer& peer) {
-  return peer.uid == 0 || peer.uid == ::geteuid();
-}
 
 Result<std::string> text_of(const nlohmann::json& request, const char* name,
                             std::optional<std::string> otherwise) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a question over the control socket says, and who may ask it. Threads: any; nothing blocks.
+// What a question over the control socket says. Threads: any; nothing blocks.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,6 @@
 #include "hffs/error.h"
 
 namespace hffs {
-
-// Root and the user who started the daemon: they decide what all users of the mount see and what
-// is kept for them.
-bool is_owner(const Peer& peer);
 
 // A member of the question, or `otherwise` where there is none. Code::invalid if it is of another
 // kind.

@@ -97,7 +97,7 @@ Result<std::optional<uid_t>> whom_in(const Peer& peer, const json& request) {
   const auto all = switch_of(request, "all");
   if (!all) return fail(Error(all.error()));
   if (!*all) return std::optional<uid_t>(peer.uid);
-  if (is_owner(peer)) return std::optional<uid_t>();
+  if (peer.owner) return std::optional<uid_t>();
   return fail(Code::denied,
               "only root and the user who started the daemon may say what a ref reads for everybody; "
               "without --all it is for yourself");
@@ -206,7 +206,7 @@ void VersionCommands::freeze(const Peer& peer, const json& request, Done<json> d
   if (!revision) return done(fail(revision));
   auto whom = whom_in(peer, request);
   if (!whom) return done(fail(whom));
-  const std::size_t most = !*whom || is_owner(peer) ? kMostFrozen : kMostFrozenOfUser;
+  const std::size_t most = !*whom || peer.owner ? kMostFrozen : kMostFrozenOfUser;
   find_commit(parts_.catalog, Caller{peer.uid, peer.gid, peer.pid}, name->repo, *revision,
               [frozen = frozen_, name = *name, whom = *whom, most,
                done = std::move(done)](Result<CommitId> commit) mutable {
@@ -246,7 +246,7 @@ json VersionCommands::frozen(const Peer& peer,
                              const std::function<bool(const RepoId&)>& sees) const {
   json list = json::array();
   for (const FrozenRef& ref : frozen_->list()) {
-    if (ref.user && *ref.user != peer.uid && !is_owner(peer)) continue;
+    if (ref.user && *ref.user != peer.uid && !peer.owner) continue;
     if (!sees(ref.repo)) continue;
     list.push_back({{"repo", ref.repo.text()},
                     {"revision", ref.revision},

@@ -20,19 +20,31 @@ namespace {
 constexpr std::size_t kPiece = std::size_t{256} << 10;
 constexpr int kAttempts = 1'000;
 
-}  // namespace
+class LocalLooker final : public Looker {
+ public:
+  LocalLooker(std::string path, UniqueFd root, std::function<void()> beat)
+      : path_(std::move(path)), root_(std::move(root)), beat_(std::move(beat)) {}
 
-Result<Folder> Folder::open(const std::string& path, std::function<void()> beat) {
-  Folder folder;
-  folder.path_ = path;
-  folder.beat_ = std::move(beat);
-  folder.beat();
-  folder.root_ = UniqueFd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!folder.root_) return fail(system_error(errno, fmt::format("opening {}", path)));
-  return folder;
-}
+  Result<std::vector<Item>> list(const std::string& place) override;
+  Result<UniqueFd> open_file(const std::string& place) override {
+    // Not blocked by a pipe, and no device is touched before it is known to be a file.
+    return open_beneath(place, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  }
+  Result<std::string> read_link(const std::string& place) override;
+  Result<Identity> identity(const std::string& place) override;
 
-Result<UniqueFd> Folder::open_beneath(const std::string& place, int flags) const {
+ private:
+  Result<UniqueFd> open_beneath(const std::string& place, int flags) const;
+  void beat() const {
+    if (beat_) beat_();
+  }
+
+  const std::string path_;
+  const UniqueFd root_;
+  const std::function<void()> beat_;
+};
+
+Result<UniqueFd> LocalLooker::open_beneath(const std::string& place, int flags) const {
   open_how how{};
   how.flags = static_cast<unsigned>(flags | O_CLOEXEC);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
@@ -50,7 +62,7 @@ Result<UniqueFd> Folder::open_beneath(const std::string& place, int flags) const
   return fail(system_error(errno, fmt::format("{}/{}", path_, place)));
 }
 
-Result<std::vector<Folder::Item>> Folder::list(const std::string& place) const {
+Result<std::vector<Looker::Item>> LocalLooker::list(const std::string& place) {
   auto fd = open_beneath(place, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!fd) return fail(fd);
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(::fdopendir(fd->get()), &::closedir);
@@ -74,12 +86,46 @@ Result<std::vector<Folder::Item>> Folder::list(const std::string& place) const {
   return items;
 }
 
+Result<Looker::Identity> LocalLooker::identity(const std::string& place) {
+  const auto fd = open_beneath(place, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  if (!fd) return fail(Error(fd.error()));
+  struct stat status{};
+  if (::fstat(fd->get(), &status) != 0) return fail(system_error(errno, fmt::format("{}/{}", path_, place)));
+  return Identity(status.st_dev, status.st_ino);
+}
+
+Result<std::string> LocalLooker::read_link(const std::string& place) {
+  auto link = open_beneath(place, O_PATH | O_NOFOLLOW);
+  if (!link) return fail(link);
+  std::array<char, PATH_MAX> target;
+  const ssize_t size = ::readlinkat(link->get(), "", target.data(), target.size());
+  if (size < 0) return fail(system_error(errno, fmt::format("{}/{}", path_, place)));
+  return std::string(target.data(), static_cast<std::size_t>(size));
+}
+
+}  // namespace
+
+Result<Folder> Folder::open(const std::string& path, std::function<void()> beat) {
+  if (beat) beat();
+  UniqueFd root(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root) return fail(system_error(errno, fmt::format("opening {}", path)));
+  return Folder(path, std::make_shared<LocalLooker>(path, std::move(root), std::move(beat)));
+}
+
+Result<std::vector<Looker::Item>> Folder::list(const std::string& place) const {
+  return looker_->list(place);
+}
+
+Result<std::string> Folder::read_link(const std::string& place) const {
+  return looker_->read_link(place);
+}
+
 Result<bool> Folder::is_directory(const std::string& place) const {
-  const auto opened = open_beneath(place, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-  if (opened) return true;
-  const Code code = opened.error().code;
+  const auto found = looker_->identity(place);
+  if (found) return true;
+  const Code code = found.error().code;
   if (code == Code::not_found || code == Code::not_directory || code == Code::refused) return false;
-  return fail(Error(opened.error()));
+  return fail(Error(found.error()));
 }
 
 Result<Stamp> stamp_of(int fd) {
@@ -95,29 +141,12 @@ Result<Stamp> stamp_of(int fd) {
                .changed = nanoseconds(status.st_ctim)};
 }
 
-std::optional<std::pair<dev_t, ino_t>> Folder::identity(const std::string& place) const {
-  const auto fd = open_beneath(place, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-  struct stat status{};
-  if (!fd || ::fstat(fd->get(), &status) != 0) return {};
-  return std::pair(status.st_dev, status.st_ino);
-}
-
 Result<Folder::File> Folder::open_file(const std::string& place) const {
-  // Not blocked by a pipe, and no device is touched before it is known to be a file.
-  auto fd = open_beneath(place, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  auto fd = looker_->open_file(place);
   if (!fd) return fail(fd);
   const auto stamp = stamp_of(fd->get());
   if (!stamp) return fail(Error(stamp.error()));
   return File{std::move(*fd), stamp->size, *stamp};
-}
-
-Result<std::string> Folder::read_link(const std::string& place) const {
-  auto link = open_beneath(place, O_PATH | O_NOFOLLOW);
-  if (!link) return fail(link);
-  std::array<char, PATH_MAX> target;
-  const ssize_t size = ::readlinkat(link->get(), "", target.data(), target.size());
-  if (size < 0) return fail(system_error(errno, fmt::format("{}/{}", path_, place)));
-  return std::string(target.data(), static_cast<std::size_t>(size));
 }
 
 Result<std::string> Folder::read_small(const std::string& place, std::size_t most) const {

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -163,6 +164,10 @@ void read_repo(Found& found, const RepoId& id, const std::string& place) {
   found.repos.push_back(std::move(repo));
 }
 
+bool is_repo(const Folder::Item& item) {
+  return S_ISDIR(item.type) && RepoId::parse_layout(item.name).has_value();
+}
+
 Result<std::string> real_path(const std::string& path) {
   std::error_code error;
   auto real = std::filesystem::canonical(path, error);
@@ -214,7 +219,7 @@ FoundCommit read_files(Found& found, const std::string& place) {
   return taken;
 }
 
-Result<Found> read_cache(const std::string& path) {
+Result<OpenedFolder> open_cache(const std::string& path) {
   auto real = real_path(path);
   if (!real) return fail(real);
   const std::filesystem::path given(*real);
@@ -224,25 +229,33 @@ Result<Found> read_cache(const std::string& path) {
     const bool shared = std::filesystem::exists(cache / kSharedStore);
     auto folder = Folder::open(shared ? cache.string() : *real);
     if (!folder) return fail(folder);
-    Found found{.folder = std::move(*folder)};
-    read_repo(found, *alone, shared ? alone->layout() : "");
-    return found;
+    return OpenedFolder{std::move(*folder), OpenedFolder::Alone{*alone, shared ? alone->layout() : ""}};
   }
   auto folder = Folder::open(*real);
   if (!folder) return fail(folder);
-  Found found{.folder = std::move(*folder)};
+  const auto items = folder->list("");
+  if (!items) return fail(Error(items.error()));
+  // What HF_HOME names holds the cache itself.
+  if (std::ranges::none_of(*items, is_repo) && folder->is_directory("hub").value_or(false))
+    return open_cache(*real + "/hub");
+  return OpenedFolder{std::move(*folder), {}};
+}
+
+Result<Found> read_cache(OpenedFolder opened) {
+  Found found{.folder = std::move(opened.folder)};
+  if (opened.alone) {
+    read_repo(found, opened.alone->repo, opened.alone->place);
+    return found;
+  }
   const auto items = found.folder.list("");
   if (!items) return fail(Error(items.error()));
-  for (const auto& [name, type] : *items)
-    if (const auto id = RepoId::parse_layout(name); id && S_ISDIR(type))
-      read_repo(found, *id, name);
+  for (const Folder::Item& item : *items)
+    if (is_repo(item)) read_repo(found, *RepoId::parse_layout(item.name), item.name);
   if (!found.repos.empty()) return found;
-  // What HF_HOME names holds the cache itself.
-  if (found.folder.is_directory("hub").value_or(false)) return read_cache(*real + "/hub");
   return fail(Code::invalid,
               "{} holds no models--ORG--NAME folder; for a plain folder of a model say --repo "
               "ORG/NAME",
-              path);
+              found.folder.path());
 }
 
 Result<Found> read_snapshot(const std::string& path, const CommitId& commit) {
@@ -256,19 +269,23 @@ Result<Found> read_snapshot(const std::string& path, const CommitId& commit) {
   return found;
 }
 
-Result<Found> read_plain(const std::string& path, const RepoId& repo) {
+Result<OpenedFolder> open_plain(const std::string& path) {
   auto real = real_path(path);
   if (!real) return fail(real);
   auto folder = Folder::open(*real);
   if (!folder) return fail(folder);
-  Found found{.folder = std::move(*folder)};
+  return OpenedFolder{std::move(*folder), {}};
+}
+
+Result<Found> read_plain(OpenedFolder opened, const RepoId& repo) {
+  Found found{.folder = std::move(opened.folder)};
   if (found.folder.is_directory("snapshots").value_or(false) &&
       found.folder.is_directory("blobs").value_or(false))
-    return fail(Code::invalid, "{} is a folder of a cache: import it without --repo", path);
+    return fail(Code::invalid, "{} is a folder of a cache: import it without --repo", found.folder.path());
   FoundRepo& taken = found.repos.emplace_back(FoundRepo{.id = repo});
   taken.commits.push_back(read_files(found, ""));
   if (taken.commits.front().files.empty() && found.skipped.empty())
-    return fail(Code::invalid, "{} holds no file", path);
+    return fail(Code::invalid, "{} holds no file", found.folder.path());
   return found;
 }
 

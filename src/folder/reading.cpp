@@ -97,7 +97,7 @@ Result<std::optional<RepoInfo>> read_revision(const Folder& folder, const RepoId
                                               const std::string& revision) {
   const auto place = find_repo(folder, repo);
   if (!place) return fail(Error(place.error()));
-  RepoInfo info{.id = repo, .attested_by = ::geteuid()};
+  RepoInfo info{.id = repo, .attested_by = kFolderItself};
   if (place->plain && revision == "main") return std::optional<RepoInfo>{};
   if (place->plain) return info;
   auto text = folder.read_small(fmt::format("{}/refs/{}", place->path, revision), 128);

@@ -22,6 +22,9 @@ class ImportTest : public CacheFixture {
     store_ = std::move(*store);
     catalog_ = *Catalog::open({}, origin_, *store_, *access_, system_clock(), metrics_);
   }
+  static auto opener(std::string path) {
+    return [path = std::move(path)](const std::stop_token&) { return open_cache(path); };
+  }
   std::unique_ptr<Importer> start(ImportRequest request) {
     return *Importer::start(std::move(request), *catalog_, *store_, system_disk());
   }
@@ -49,7 +52,7 @@ TEST_F(ImportTest, TakesEachContentOnce) {
   add("a.bin", "bytes", sha256("bytes"));
   add("wrong.bin", "other bytes", sha256("what it should be"));
   link("../../blobs/" + sha256("bytes").hex(), snapshot() / "b.bin");
-  const auto report = run({.path = root(), .importer = 7});
+  const auto report = run({.path = root(), .open = opener(root()), .importer = 7});
   ASSERT_TRUE(report) << report.error().message;
   ASSERT_EQ(report->commits.size(), 1u);
   EXPECT_EQ(report->commits[0].taken_files, 1u);
@@ -67,7 +70,7 @@ TEST_F(ImportTest, ManySmallFilesShareCommits) {
     const std::string text = fmt::format("file {}", i);
     add(fmt::format("f{}", i), text, git_sha1(text));
   }
-  const auto report = run({.path = root()});
+  const auto report = run({.path = root(), .open = opener(root())});
   ASSERT_TRUE(report) << report.error().message;
   EXPECT_EQ(report->commits[0].taken_files, 500u);
   EXPECT_EQ(store_->usage().verified_blobs, 500u);
@@ -79,11 +82,11 @@ TEST_F(ImportTest, AStopLeavesNothingHalf) {
     add(fmt::format("f{}", i), text, sha256(text));
   }
   for (const std::uint64_t bytes : {0, 1, 30 << 20}) {
-    const auto importer = start({.path = root()});
+    const auto importer = start({.path = root(), .open = opener(root())});
     while (importer->progress().bytes_done < bytes && !importer->result())
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  const auto report = run({.path = root()});  // beside what the store has still under way
+  const auto report = run({.path = root(), .open = opener(root())});  // beside what the store has still under way
   ASSERT_TRUE(report) << report.error().message;
   ASSERT_TRUE(store_->flush());
   EXPECT_EQ(store_->usage().verified_blobs, 40u);
@@ -91,17 +94,17 @@ TEST_F(ImportTest, AStopLeavesNothingHalf) {
 
 TEST_F(ImportTest, LeftoversOfAKilledImportGo) {
   add("a.bin", "bytes", sha256("bytes"));
-  ASSERT_TRUE(run({.path = root()}));
+  ASSERT_TRUE(run({.path = root(), .open = opener(root())}));
   write(directory_.path() + "/state/hffs-v1/import/17", "half");
-  ASSERT_TRUE(run({.path = root()}));
+  ASSERT_TRUE(run({.path = root(), .open = opener(root())}));
   EXPECT_EQ(staged(), 0u);
 }
 
 TEST_F(ImportTest, FailsWhereNothingCanBeRead) {
-  EXPECT_EQ(run({.path = directory_.path() + "/nowhere"}).error().code, Code::not_found);
+  EXPECT_EQ(run({.path = directory_.path() + "/nowhere", .open = opener(directory_.path() + "/nowhere")}).error().code, Code::not_found);
   write(root() / "file", "x");
-  EXPECT_EQ(run({.path = (root() / "file").string()}).error().code, Code::not_directory);
-  EXPECT_EQ(run({.path = root()}).error().code, Code::invalid);
+  EXPECT_EQ(run({.path = (root() / "file").string(), .open = opener((root() / "file").string())}).error().code, Code::not_directory);
+  EXPECT_EQ(run({.path = root(), .open = opener(root())}).error().code, Code::invalid);
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ TEST_F(LayoutTest, ReadsLinks) {
   write(repo() / "refs/main", kCommit);
   write(repo() / "refs/refs/pr/1", kCommit + "\n");
   for (const fs::path& path : {root(), repo(), root().parent_path()}) {
-    const auto found = read_cache(path);  // the last one as HF_HOME
+    const auto found = cache_at(path);  // the last one as HF_HOME
     ASSERT_TRUE(found) << found.error().message;
     EXPECT_TRUE(found->skipped.empty());
     ASSERT_EQ(found->repos.size(), 1u);
@@ -60,7 +60,7 @@ TEST_F(LayoutTest, ReadsLinks) {
 
 TEST_F(LayoutTest, ReadsFilesWhereThereAreNoLinks) {
   write(snapshot() / "config.json", "{}");
-  const auto found = read_cache(root());
+  const auto found = cache_at(root());
   ASSERT_TRUE(found) << found.error().message;
   EXPECT_FALSE(found->repos[0].commits[0].files[0].blob);
 }
@@ -72,7 +72,7 @@ TEST_F(LayoutTest, ReadsTheStoreOfAWholeCache) {
   link("../../blobs/77/" + xet, repo() / "blobs" / etag);
   link("../../blobs/" + etag, snapshot() / "x.bin");
   for (const fs::path& path : {root(), repo()}) {
-    const auto found = read_cache(path);
+    const auto found = cache_at(path);
     ASSERT_TRUE(found) << found.error().message;
     ASSERT_EQ(found->repos[0].commits[0].files.size(), 1u) << path;
     EXPECT_EQ(found->repos[0].commits[0].files[0].blob, sha256("bytes"));
@@ -89,7 +89,7 @@ TEST_F(LayoutTest, NeverLeavesTheFolder) {
   link("../../../other/secret", snapshot() / "beside");
   link("circle", snapshot() / "circle");
   link("/proc/self/fd/0", snapshot() / "magic");
-  const auto found = read_cache(repo());
+  const auto found = cache_at(repo());
   ASSERT_TRUE(found) << found.error().message;
   EXPECT_TRUE(found->repos[0].commits[0].files.empty());
   EXPECT_EQ(left_out(found->skipped),
@@ -109,7 +109,7 @@ TEST_F(LayoutTest, LeavesOutWhatIsNoFile) {
   write(repo() / "blobs" / std::string(64, '3'), "x");
   write(repo() / "blobs" / (std::string(64, '3') + ".lock"), "");
   write(root() / "notes/file", "x");
-  const auto found = read_cache(root());
+  const auto found = cache_at(root());
   ASSERT_TRUE(found) << found.error().message;
   EXPECT_EQ(left_out(found->skipped),
             (Left{{"dangling", "broken_link"}, {"pipe", "unreadable"}, {"new\nline", "bad_name"},
@@ -130,7 +130,7 @@ TEST_F(LayoutTest, WhatCannotBeReadNowIsNoAbsence) {
   EXPECT_EQ(list()->commit.files.size(), 2u);
   name_that_fails = "model.safetensors";
   const auto listed = list();
-  const auto imported = read_cache(root());
+  const auto imported = cache_at(root());
   name_that_fails.clear();
   ASSERT_FALSE(listed);
   EXPECT_EQ(listed.error().code, Code::unreachable);
@@ -173,7 +173,7 @@ TEST_F(LayoutTest, ReadsAListing) {
   add("config.json", "{}", git_sha1("{}"));
   const auto listing = [&](const std::string& text) {
     write(repo() / "trees" / (kCommit + ".json"), text);
-    return read_cache(root())->repos[0].commits[0].listing;
+    return cache_at(root())->repos[0].commits[0].listing;
   };
   const auto good = listing(fmt::format(
       R"({{"format_version":1,"files":{{"config.json":{{"size":2,"blob_id":"{}"}},)"
@@ -197,13 +197,13 @@ TEST_F(LayoutTest, ReadsAPlainFolder) {
   write(root() / ".cache/huggingface/download/x.lock", "");
   write(root() / ".git/HEAD", "x");
   write(root() / "y.bin.incomplete", "x");
-  const auto found = read_plain(root(), kRepo);
+  const auto found = read_plain(*open_plain(root()), kRepo);
   ASSERT_TRUE(found) << found.error().message;
   std::set<std::string> paths;
   for (const auto& file : found->repos[0].commits[0].files) paths.insert(file.path);
   EXPECT_EQ(paths, (std::set<std::string>{".gitattributes", "config.json", "sub/x.bin"}));
   EXPECT_EQ(left_out(found->skipped), (Left{{"y.bin.incomplete", "partial"}}));
-  EXPECT_EQ(read_cache(root()).error().code, Code::invalid);
+  EXPECT_EQ(cache_at(root()).error().code, Code::invalid);
 }
 
 TEST_F(LayoutTest, GivesTheNamesThatTheHubWould) {

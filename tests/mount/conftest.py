@@ -176,6 +176,11 @@ def pages_kept():
 
 
 @pytest.fixture
+def system_user(make, root):
+    return lab.SystemUser(make.folder())
+
+
+@pytest.fixture
 def loop_disk(make, root):
     """Makes a file system of so many bytes in a file, and mounts it."""
     points = []

@@ -104,6 +104,26 @@ def is_wholly_gone(pid):
         return True
 
 
+class SystemUser:
+    """The user `hffs`, as the package makes it, for what is started here alone: with other files of users in a mount namespace
+    of its own, whose mounts below a mount's box everybody sees."""
+    UID, GID = 20990, 20991
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name, line in (("passwd", f"hffs:x:{self.UID}:{self.GID}::/var/lib/hffs:/usr/sbin/nologin"),
+                           ("group", f"hffs:x:{self.GID}:")):
+            (folder / name).write_text(Path("/etc", name).read_text().rstrip("\n") + f"\n{line}\n")
+
+    def prefix(self, box=None):
+        if box:
+            subprocess.run(["mount", "--bind", box, box], check=True)
+            subprocess.run(["mount", "--make-shared", box], check=True)
+        script = ("mount --make-private / && mount --bind $0/passwd /etc/passwd && mount --bind $0/group /etc/group && "
+                  "exec \"$@\"")
+        return ["unshare", "-m", "--propagation", "unchanged", "sh", "-c", script, str(self.folder)]
+
+
 class Run:
     """A finished command: exit code and words."""
 
@@ -119,7 +139,7 @@ class Mount:
 
     alive = []  # every mount that has a daemon, for the watchdog
 
-    def __init__(self, endpoints=(), args=(), env=None, user=None, config=None, background=False):
+    def __init__(self, endpoints=(), args=(), env=None, user=None, config=None, background=False, system_user=None):
         self.box = Path(tempfile.mkdtemp(prefix="hffs-mount-"))
         self.box.chmod(0o755)
         self.point, self.state, self.home = self.box / "mnt", self.box / "state", self.box / "home"
@@ -138,6 +158,8 @@ class Mount:
         if user is not None:
             for each in (self.box, self.point, self.home):
                 os.chown(each, user, user)
+        # Where the daemon, and what is asked `as_system`, see a user that the machine does not have.
+        self.prefix = system_user.prefix(self.box) if system_user else []
         self._process = None
         self._pid = self._worker = None
 
@@ -159,7 +181,7 @@ class Mount:
             return self
         log = open(self.log_file, "ab")
         with log:
-            self._process = subprocess.Popen(self.command("--foreground", *extra), env=self.env, user=self.user,
+            self._process = subprocess.Popen([*self.prefix, *self.command("--foreground", *extra)], env=self.env, user=self.user,
                                              group=self.user, extra_groups=None if self.user is None else [],
                                              stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
         self._pid = self._process.pid
@@ -233,6 +255,8 @@ class Mount:
             problems.append(str(error))
         finally:
             self.abandon()
+        if self.prefix:
+            subprocess.run(["umount", self.box], check=False)
         left = [each for each in mounts() if each[0].startswith(str(self.box))]
         running = processes_with(str(self.box))
         shutil.rmtree(self.box, ignore_errors=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from lab import HFFS, MIB, ROOT, eventually, in_child, mounts
+from lender import BEGIN, OPEN_FILE, Lender, honest, text
 from test_carry import blob_of, make_cache, put_on_hub
 from world import fresh_bytes
 
@@ -303,23 +304,19 @@ def test_A2_a_mount_that_users_cannot_see_takes_nothing(make):
 
 def test_A2_only_the_directory_that_was_looked_at_is_imported(server, make):
     """The daemon is asked for a directory by its number: a user may have put another in its place."""
-    folder = hub_of(server.homes, USERS[0])
     repo, _ = server.has[USERS[0]][0]
-    request = {"command": "import", "path": str(folder / f"models--{repo.id.replace('/', '--')}"),
-               "device": os.stat(folder).st_dev, "inode": 1, "confirmed_only": True}
-    import socket
-    with socket.socket(socket.AF_UNIX) as control:
-        control.connect(str(server.mount.state / "hffs-v1/control.sock"))
-        lines = control.makefile("rw")
-
-        def ask(what):
-            lines.write(json.dumps(what) + "\n")
-            lines.flush()
-            return json.loads(lines.readline())
-        job = ask(request)["job"]
-        answer = eventually(lambda: (lambda found: found if not found.get("running") else None)(
-            ask({"command": "import-progress", "job": job})), 10, "its end")
-    assert answer["error"]["code"] == "refused" and "another directory" in answer["error"]["message"]
+    folder = hub_of(server.homes, USERS[0]) / f"models--{repo.id.replace('/', '--')}"
+    alone = text(folder.name.encode()) + text(b"")
+    ours = honest(folder)
+    for inode, says in ((1, "another directory"), (os.stat(folder).st_ino, None)):
+        lender = Lender(server.mount, folder, lambda what, place: ours(what, place) + (alone if what == BEGIN else b"")
+                        if what != OPEN_FILE else ours(what, place), device=os.stat(folder).st_dev, inode=inode, confirmed_only=True)
+        answer = eventually(lambda: (lambda found: found if not found.get("running") else None)(lender.look()), 10, "its end")
+        lender.close()
+        if says:
+            assert answer["error"]["code"] == "refused" and says in answer["error"]["message"]
+        else:
+            assert "error" not in answer and answer["commits"][0]["files"] == 3, answer
 
 
 @pytest.mark.limit(400)

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "fake_origin.h"
-#include "hffs/folder.h"
+#include "hffs/layout.h"
 #include "temporary.h"
 
 namespace hffs::test {
@@ -48,6 +48,10 @@ class CacheFixture : public testing::Test {
     write(repo() / "blobs" / blob.hex(), text);
     link(fs::relative(repo() / "blobs" / blob.hex(), (snapshot() / path).parent_path()),
          snapshot() / path);
+  }
+  static Result<Found> cache_at(const std::string& path) {
+    auto opened = open_cache(path);
+    return opened ? read_cache(std::move(*opened)) : fail(opened);
   }
   static std::map<std::string, std::string> left_out(const std::vector<Skipped>& skipped) {
     std::map<std::string, std::string> found;
