@@ -69,7 +69,8 @@ struct Flags {
   std::optional<bool> allow_other, offline, offline_partial;
   std::optional<double> ref_ttl, read_deadline;  // seconds
   bool foreground = false;
-  std::optional<std::string> worker_of;  // this process is a keeper's worker: the mount point
+  std::optional<std::string> worker_of;    // this process is a keeper's worker: the mount point
+  std::optional<std::string> worker_user;  // whom it becomes, as WorkerUser::text() has it
 };
 using Environment = std::function<std::optional<std::string>(std::string_view name)>;
 Environment process_environment();
@@ -91,9 +92,23 @@ struct SettingsReport {
 };
 Result<SettingsReport> report_config(const Flags& flags, const Environment& environment);
 
-// From here on this process can write to its state directory and its log alone, start no program, and has no capability but,
-// where root runs it, for reading. Before any other thread is there. What of that this kernel lacks: "" if nothing.
-Result<std::string> confine(const Config& config);
+// Whom the worker becomes, where root runs the daemon: the system user `hffs`, which the package makes. Where there is none,
+// or he cannot get to the state directory (the log says so), and where it is not root's, it stays who it is.
+struct WorkerUser {
+  uid_t uid = 0;
+  gid_t gid = 0;
+
+  std::string text() const;  // "UID:GID"
+  static Result<WorkerUser> parse(std::string_view text);
+  Result<void> become() const;  // for good, with no group beside it; in a process of one thread
+};
+// In the keeper, or who opens a store in its stead, before anybody has it open: in a process of one thread. What lies in the
+// store is handed over. busy: somebody has it open.
+Result<WorkerUser> prepare_worker_user(const Config& config);
+
+// From here on this process is `user`, can write to its state directory and its log alone, start no program, and has no
+// capability. Before any other thread is there. What of that this kernel lacks: "" if nothing.
+Result<std::string> confine(const Config& config, const WorkerUser& user);
 
 // No core dump and no other program of this user sees the tokens that this process has, in its memory or environment.
 void keep_tokens_inside();
@@ -110,6 +125,8 @@ class Daemon {
 // The store's directory below a state directory, made if need be; the log file may lie in it.
 Result<std::string> make_store_directory(const std::string& state_dir);
 std::string control_socket(const std::string& state_dir);
+// Of `hffs adopt`: beside the store, and nobody's but root's.
+std::string adopt_journal(const std::string& state_dir);
 
 // A conversation with a running daemon. Blocks, at most `limit` for each answer.
 class ControlClient {
@@ -130,15 +147,16 @@ class ControlClient {
 std::optional<Code> code_named(std::string_view name);
 
 // Who answers import and verify commands about a state directory: the daemon that has it, or, where none runs,
-// this process, which has it open for as long as the object lives. One thread; blocks.
+// this process, which has it open for as long as the object lives: root's becomes whom the worker becomes, for good.
+// One thread; blocks.
 class Conversation {
  public:
   static Result<std::unique_ptr<Conversation>> open(const Config& config);
+  // Code::unreachable: no daemon has it.
+  static Result<std::unique_ptr<Conversation>> with_daemon(const Config& config);
   virtual ~Conversation() = default;
   // As ControlClient::ask().
   virtual Result<std::string> ask(std::string_view request, std::chrono::milliseconds limit, UniqueFd given = {}) = 0;
 };
 
 }  // namespace hffs
-  // Code::unreachable: no daemon has it.
-  static Result<std::unique_ptr<Conversation>> with_daemon(const Config& config);

@@ -9,6 +9,8 @@
 // Threads: see each class; run_keeper() wants a process without any other.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -27,8 +29,9 @@ struct MountOptions {
   std::string mount_point;  // absolute
   std::string source = "hffs";
   bool allow_other = false;
-  // Where the blobs are that open_backing() may register: BLOBS/HH/HEX. Empty: none may be.
+  // Where the blobs are that open_backing() may register: BLOBS/HH/HEX, and whose. Empty: none may be.
   std::string blobs;
+  uid_t owner = 0;
 };
 
 // The keeper as the worker sees it.
@@ -50,7 +53,7 @@ class Keeper {
   virtual Result<void> may_back() = 0;
   // Registers the blob's file with the kernel, which then reads it by itself (FUSE passthrough,
   // Linux 6.9 and later). The file is found by name below `blobs`, without following a link, and
-  // must be a regular one that is ours and has one name. The id is good for replies to OPEN until
+  // must be a regular one of the worker's user that has one name. The id is good for replies to OPEN until
   // it is closed; opens that have it keep the file. Blocks on the local disk.
   // Errors: denied (no CAP_SYS_ADMIN), unsupported (the kernel; a file system that is stacked on
   // others); these two are lasting. Else not_found, refused (not such a file), io.

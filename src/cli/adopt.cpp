@@ -44,7 +44,6 @@ struct AdoptArguments {
 using nlohmann::json;
 // That of a run that was killed is ended by the daemon within 15 s.
 constexpr std::chrono::seconds kOthersImport{20};
-constexpr const char* kJournal = "adopt.journal";
 
 Result<std::string> to_repo(const std::string& layout_name) {
   const auto repo = RepoId::parse_layout(layout_name);
@@ -168,7 +167,7 @@ Result<void> adopt(const AdoptArguments& arguments) {
   start_log(Level::warn, "");
   auto store_directory = make_store_directory(config->state_dir);
   if (!store_directory) return fail(store_directory);
-  auto adoption = Adoption::open(*store_directory + '/' + kJournal);
+  auto adoption = Adoption::open(adopt_journal(config->state_dir));
   if (!adoption) return fail(adoption);
 
   const char* word = arguments.undo ? "undone" : arguments.finish ? "finished" : "adopted";

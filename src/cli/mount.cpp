@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,26 +31,37 @@ Settings may also stand in the environment (HF_ENDPOINT, HF_TOKEN, HF_TOKEN_PATH
 HFFS_STATE_DIR, HFFS_LOG; HTTPS_PROXY and its kin) and in a file: /etc/hffs/config.toml for root,
 ~/.config/hffs/config.toml else. A flag wins over the environment, that over the file.)";
 
+// Where the log goes: its name, for people, and the name of what was opened. Empty: standard error.
+struct LogFile {
+  std::string path, opened;
+  UniqueFd file;
+};
 
-// Where the log goes. Made here, for the owner alone, so that a bad name is an error before
-// anything starts.
-Result<std::string> prepare_log(const Config& config) {
-  std::string path = config.log_file;
-  if (path.empty() && config.foreground) return path;
-  if (path.empty()) {
-    auto directory = make_store_directory(config.state_dir);
-    if (!directory) return fail(directory);
-    path = *directory + "/hffs.log";
-  }
-  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  if (!file)
-    return fail(std::move(system_error(errno, path)).during("the log file cannot be written"));
-  return path;
+// Made here, for the owner alone, so that a bad name is an error before anything starts.
+Result<LogFile> prepare_log(const Config& config) {
+  LogFile log{.path = config.log_file, .opened = config.log_file, .file = {}};
+  if (log.path.empty() && config.foreground) return log;
+  auto store = make_store_directory(config.state_dir);
+  if (!store) return fail(store);
+  if (log.path.empty()) log.path = *store + "/hffs.log";
+  const bool in_store = log.path.starts_with(*store + '/');
+  // What stands in the store a worker may have put there, who is not root as we may be: no link, and no other name of
+  // somebody else's file. Nor is it looked for by its name again.
+  const int careful = in_store ? O_NOFOLLOW | O_NONBLOCK : 0;
+  log.file = UniqueFd(::open(log.path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | careful, 0600));
+  struct stat found {};
+  if (!log.file || ::fstat(log.file.get(), &found) != 0)
+    return fail(std::move(system_error(errno, log.path)).during("the log file cannot be written"));
+  if (!in_store) return log;
+  if (!S_ISREG(found.st_mode) || found.st_nlink != 1)
+    return fail(Code::refused, "the log file cannot be written: {} is no file, or has another name", log.path);
+  log.opened = fmt::format("/proc/self/fd/{}", log.file.get());
+  return log;
 }
 
 // The program and what it was told, as they are for the worker; with the mount point as it is found before anything is
 // mounted there.
-Result<std::vector<std::string>> own_words(const std::string& mount_point) {
+Result<std::vector<std::string>> own_words(const std::string& mount_point, const WorkerUser& user) {
   std::error_code error;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) return fail(Code::io, "finding this program: {}", error.message());
@@ -60,24 +72,27 @@ Result<std::vector<std::string>> own_words(const std::string& mount_point) {
   while (std::getline(file, word, '\0')) words.push_back(word);
   const auto command = std::ranges::find(words, "mount");
   if (command == words.end()) return fail(Code::bug, "this is not `hffs mount`");
-  words.insert(command + 1, {"--worker-of", mount_point});
+  words.insert(command + 1, {"--worker-of", mount_point, "--worker-user", user.text()});
   return words;
 }
 
-Result<void> keep(const Config& config, const std::string& log_file, UniqueFd directory,
+Result<void> keep(const Config& config, const LogFile& log_file, UniqueFd directory,
                   Parent* parent) {
-  start_log(config.log_level, log_file);
+  start_log(config.log_level, log_file.opened);
   keep_tokens_inside();
+  const auto user = prepare_worker_user(config);
+  if (!user) return fail(Error(user.error()));
   std::error_code error;
   const auto mount_point = std::filesystem::weakly_canonical(config.mount_point, error);
-  auto words = own_words(error ? config.mount_point : mount_point.string());
+  auto words = own_words(error ? config.mount_point : mount_point.string(), *user);
   if (!words) return fail(words);
   auto store = make_store_directory(config.state_dir);
   if (!store) return fail(store);
   return run_keeper({.mount = {.mount_point = config.mount_point,
                                .source = config.source,
                                .allow_other = config.allow_other,
-                               .blobs = *store + "/blobs"},
+                               .blobs = *store + "/blobs",
+                               .owner = user->uid},
                      .worker = std::move(*words),
                      .directory = std::move(directory),
                      .ready = [&] {
@@ -95,11 +110,16 @@ Result<void> serve(const Flags& flags, Keeper& keeper) {
   if (!config) return fail(config);
   const auto log_file = prepare_log(*config);
   if (!log_file) return fail(Error(log_file.error()));
-  config->log_file = *log_file;
+  config->log_file = log_file->path;
+  // An older keeper names nobody: what lies in the store is its own.
+  auto user = flags.worker_user ? WorkerUser::parse(*flags.worker_user)
+                                : Result<WorkerUser>(WorkerUser{config->user, config->group});
+  if (!user) return fail(user);
+  // By the rights that are there now: its directory may be root's.
+  start_log(config->log_level, log_file->opened);
   keep_tokens_inside();
-  const auto lacks = confine(*config);
+  const auto lacks = confine(*config, *user);
   if (!lacks) return fail(std::move(Error(lacks.error())).during("confining the daemon"));
-  start_log(config->log_level, *log_file);
   if (!lacks->empty()) log(Level::warn, "daemon", "this kernel does not confine the daemon by {}", *lacks);
   (void)!::chdir("/");
   auto daemon = Daemon::start(std::move(*config), keeper);
@@ -147,6 +167,7 @@ void add_mount(CommandTable& table) {
   mount_->add_flag("--foreground,-f", flags->foreground, "Stay in the foreground");
   // Of a keeper to its worker; an empty group is shown nowhere.
   mount_->add_option("--worker-of", flags->worker_of)->group("");
+  mount_->add_option("--worker-user", flags->worker_user)->group("");
   // Of mount.hffs: by what mount(8) finds the line of fstab again.
   mount_->add_option("--source", flags->source)->group("");
   add_settings(mount_, *flags);

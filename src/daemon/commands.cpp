@@ -183,7 +183,7 @@ nlohmann::json Commands::status(const Peer& peer) const {
   return {
       {"version", HFFS_VERSION},
       {"pid", ::getppid()},
-      {"worker", {{"pid", ::getpid()}, {"restarts", parts_.workers - 1}}},
+      {"worker", {{"pid", ::getpid()}, {"uid", ::geteuid()}, {"restarts", parts_.workers - 1}}},
       {"uptime_seconds", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()},
       {"mount_point", config.mount_point},
       {"state_dir", config.state_dir},

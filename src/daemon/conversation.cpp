@@ -54,6 +54,11 @@ class WithStateDirectory final : public Conversation {
 };
 
 Result<void> WithStateDirectory::open(const Config& config) {
+  // What it makes is the next worker's.
+  const auto user = prepare_worker_user(config);
+  if (!user) return fail(Error(user.error()));
+  if (auto became = user->become(); !became) return became;
+  user_ = config.user;
   const Clock& clock = system_clock();
   auto store = Store::open({.state_dir = config.state_dir,
                             .sync_interval = config.sync_interval,

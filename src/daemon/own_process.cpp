@@ -3,6 +3,9 @@
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 #include "control_server.h"
 #include "hffs/daemon.h"
@@ -29,12 +32,16 @@ std::string control_socket(const std::string& state_dir) {
   return fmt::format("{}/{}", store_directory(state_dir), kControlSocketName);
 }
 
-Result<std::string> confine(const Config& config) {
+Result<std::string> confine(const Config& config, const WorkerUser& user) {
   auto store = make_store_directory(config.state_dir);
   if (!store) return fail(store);
-  Sandbox sandbox{.writable = {*store, "/dev/null"}};
+  Sandbox sandbox{.user = user, .writable = {*store, "/dev/null"}};
   if (!config.log_file.empty()) sandbox.writable.push_back(config.log_file);
-  return enter_sandbox(sandbox);
+  auto lacks = enter_sandbox(sandbox);
+  // Each connection reads it.
+  if (lacks && !config.ca_bundle.empty() && ::access(config.ca_bundle.c_str(), R_OK) != 0)
+    return fail(system_error(errno, fmt::format("the CA bundle {} cannot be read by user {}, whom hffs runs as", config.ca_bundle, ::geteuid())));
+  return lacks;
 }
 
 // The limit is for what is started with it: execve() makes that dumpable again until it comes here.

@@ -24,19 +24,18 @@ namespace {
 
 // --- capabilities --------------------------------------------------------------------------------
 
-Result<void> drop_capabilities() {
-  constexpr unsigned kReadSearch = CAP_DAC_READ_SEARCH;
+Result<void> drop_bounding_set() {
   for (unsigned each = 0; ::prctl(PR_CAPBSET_READ, each) >= 0; ++each)
     // Without the right to drop there is none to be had either.
-    if (each != kReadSearch && ::prctl(PR_CAPBSET_DROP, each) != 0 && errno != EPERM)
+    if (::prctl(PR_CAPBSET_DROP, each) != 0 && errno != EPERM)
       return fail(system_error(errno, "dropping a capability"));
+  return {};
+}
+
+Result<void> drop_capabilities() {
   ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-  std::array<__user_cap_data_struct, 2> sets{};
-  if (::syscall(SYS_capget, &header, sets.data()) != 0)
-    return fail(system_error(errno, "reading capabilities"));
-  const std::uint32_t kept = sets[0].permitted & (1u << kReadSearch);
-  sets = {__user_cap_data_struct{.effective = kept, .permitted = kept, .inheritable = 0}, {}};
+  const std::array<__user_cap_data_struct, 2> sets{};
   if (::syscall(SYS_capset, &header, sets.data()) != 0)
     return fail(system_error(errno, "dropping capabilities"));
   return {};
@@ -76,19 +75,18 @@ Result<void> allow(int rules, const std::string& path, std::uint64_t handled) {
   return {};
 }
 
-Result<bool> confine_writes(const Sandbox& sandbox) {
+// Nothing: this kernel cannot.
+Result<UniqueFd> make_rules(const Sandbox& sandbox) {
   const long version = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
   // Before the second version no file may be moved between directories, which a store does.
-  if (version < 2) return false;
+  if (version < 2) return UniqueFd();
   const landlock_ruleset_attr handled{.handled_access_fs = known_to(version)};
-  const UniqueFd rules(static_cast<int>(
+  UniqueFd rules(static_cast<int>(
       ::syscall(SYS_landlock_create_ruleset, &handled, sizeof(handled.handled_access_fs), 0)));
   if (!rules) return fail(system_error(errno, "making Landlock's rules"));
   for (const std::string& path : sandbox.writable)
     if (auto added = allow(rules.get(), path, handled.handled_access_fs); !added) return fail(added);
-  if (::syscall(SYS_landlock_restrict_self, rules.get(), 0) != 0)
-    return fail(system_error(errno, "entering Landlock's rules"));
-  return true;
+  return rules;
 }
 
 // --- system calls --------------------------------------------------------------------------------
@@ -177,10 +175,16 @@ Result<std::string> enter_sandbox(const Sandbox& sandbox) {
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
     return fail(system_error(errno, "giving up new privileges"));
   std::string missing;
-  auto confined = confine_writes(sandbox);
-  if (!confined) return fail(confined);
-  if (!*confined) missing = "Landlock (Linux 5.19 has it)";
+  // With the rights that are still there: a log may lie where the user does not get.
+  auto rules = make_rules(sandbox);
+  if (!rules) return fail(rules);
+  if (auto dropped = drop_bounding_set(); !dropped) return fail(dropped);
+  if (auto became = sandbox.user.become(); !became) return fail(became);
   if (auto dropped = drop_capabilities(); !dropped) return fail(dropped);
+  if (!*rules)
+    missing = "Landlock (Linux 5.19 has it)";
+  else if (::syscall(SYS_landlock_restrict_self, rules->get(), 0) != 0)
+    return fail(system_error(errno, "entering Landlock's rules"));
   auto refused = refuse_calls();
   if (!refused) return fail(refused);
   if (!*refused) missing += missing.empty() ? "seccomp" : ", seccomp";

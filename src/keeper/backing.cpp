@@ -44,9 +44,10 @@ Error registration_error(int reason) {
 
 }  // namespace
 
-Result<BackingFiles> BackingFiles::open(UniqueFd device, const std::string& blobs) {
+Result<BackingFiles> BackingFiles::open(UniqueFd device, const std::string& blobs, uid_t owner) {
   BackingFiles made;
   made.device_ = std::move(device);
+  made.owner_ = owner;
   if (blobs.empty()) return made;
   made.blobs_ = UniqueFd(::open(blobs.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!made.blobs_) return fail(system_error(errno, fmt::format("opening {}", blobs)));
@@ -66,8 +67,8 @@ Result<UniqueFd> BackingFiles::open_blob(const BlobId& blob) const {
   struct stat what{};
   if (::fstat(file.get(), &what) != 0)
     return fail(system_error(errno, fmt::format("looking at blob {}", path)));
-  if (!S_ISREG(what.st_mode) || what.st_nlink != 1 || what.st_uid != ::geteuid())
-    return fail(Code::refused, "blob {} is not a regular file of ours with one name", path);
+  if (!S_ISREG(what.st_mode) || what.st_nlink != 1 || what.st_uid != owner_)
+    return fail(Code::refused, "blob {} is not a regular file of user {} with one name", path, owner_);
   return file;
 }
 

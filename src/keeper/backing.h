@@ -7,6 +7,8 @@
 // fs/fuse/passthrough.c (who may: CAP_SYS_ADMIN; ELOOP where the file's file system is stacked).
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 
@@ -17,8 +19,8 @@ namespace hffs {
 
 class BackingFiles {
  public:
-  // `device`: any descriptor of the connection. `blobs` empty: nothing may be registered.
-  static Result<BackingFiles> open(UniqueFd device, const std::string& blobs);
+  // `device`: any descriptor of the connection. `blobs` empty: nothing may be registered; `owner`: whose they are.
+  static Result<BackingFiles> open(UniqueFd device, const std::string& blobs, uid_t owner);
 
   Result<std::int32_t> add(const BlobId& blob) const;
   void remove(std::int32_t id) const;
@@ -27,6 +29,7 @@ class BackingFiles {
   Result<UniqueFd> open_blob(const BlobId& blob) const;
 
   UniqueFd device_, blobs_;
+  uid_t owner_ = 0;
 };
 
 }  // namespace hffs

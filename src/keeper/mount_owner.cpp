@@ -96,7 +96,7 @@ Result<UniqueFd> MountOwner::mount(const MountOptions& options) {
   const MountEntry* top = mounts ? find_top_mount(*mounts, *mount_point) : nullptr;
   UniqueFd copy(::fcntl(device->get(), F_DUPFD_CLOEXEC, 3));
   if (!copy) return fail(system_error(errno, "copying the descriptor of the mount"));
-  auto backing = BackingFiles::open(std::move(copy), options.blobs);
+  auto backing = BackingFiles::open(std::move(copy), options.blobs, options.owner);
   if (!backing) return fail(backing);
   backing_ = std::move(*backing);
   mount_point_ = std::move(*mount_point);

@@ -28,6 +28,9 @@ class RemoteKeeper final : public Keeper {
   explicit RemoteKeeper(UniqueFd socket) : channel_(std::move(socket)) {}
 
   Result<std::unique_ptr<Handover>> handover() override {
+    // Without a keeper nobody would end the mount. (One that has gone already does not answer. Not before: who becomes
+    // another user loses this.)
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     // Signals are for others.
     sigset_t all, before;
     ::sigfillset(&all);
@@ -103,8 +106,6 @@ class RemoteKeeper final : public Keeper {
 }  // namespace
 
 std::unique_ptr<Keeper> connect_keeper(UniqueFd socket) {
-  // Without a keeper nobody would end the mount. (One that has gone already does not answer.)
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   return std::make_unique<RemoteKeeper>(std::move(socket));
 }
 

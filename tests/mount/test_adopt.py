@@ -358,7 +358,7 @@ def test_A3_each_step_that_a_kill_can_leave(server):
     """The states between the steps, made by hand; each is taken to an end by the next run."""
     before = server.pictures()
     server.all()
-    journal = server.mount.state / "hffs-v1/adopt.journal"
+    journal = server.mount.state / "adopt.journal"
     whole = [json.loads(line) for line in journal.read_text().splitlines()]
     adopting = [line for line in whole if line["step"] == "adopting"]
     cut = json.dumps(whole[0])[:50]
@@ -388,6 +388,20 @@ def test_A3_each_step_that_a_kill_can_leave(server):
     assert server.pictures() == before
 
 
+def test_A3_a_journal_that_lay_in_the_store_is_gone_on_with(server):
+    """A worker may write there: it is taken over once, and only if it is root's."""
+    server.all()
+    journal, before = server.mount.state / "adopt.journal", server.mount.state / "hffs-v1/adopt.journal"
+    os.rename(journal, before)
+    os.chown(before, USERS[0], USERS[0])
+    assert server.adopt("--undo") == {}
+    assert before.exists()
+    journal.unlink()
+    os.chown(before, 0, 0)
+    assert all(each["done"] for each in server.adopt("--undo").values())
+    assert not before.exists() and not any(path.is_symlink() for user in USERS for path in hub_of(server.homes, user).iterdir())
+
+
 def test_A4_what_a_user_put_in_the_place_is_never_touched(server):
     server.all()
     repo, files = server.has[USERS[0]][0]
@@ -400,7 +414,7 @@ def test_A4_what_a_user_put_in_the_place_is_never_touched(server):
     assert (folder / "mine").read_text() == "mine"
     assert (folder.parent / (ASIDE + folder.name) / "refs/main").read_text() == repo.commit
     # Nor does it hold up the others, not where a run was killed in its midst either.
-    journal = server.mount.state / "hffs-v1/adopt.journal"
+    journal = server.mount.state / "adopt.journal"
     [record] = [each for each in map(json.loads, journal.read_text().splitlines())
                 if each["step"] == "adopted" and each["cache"] + "/" + each["name"] == str(folder)]
     with journal.open("a") as file:

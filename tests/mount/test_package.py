@@ -108,7 +108,7 @@ def test_D7_from_install_to_purge(make, machine, manager, packages):
     digest = digest_of(repo.content["model.safetensors"])
     assert machine.does("sha256sum", path, user=STRANGER).split()[0] == digest
     assert machine.does("sh", "-c", ". /etc/profile.d/hffs.sh; echo $HF_HUB_CACHE", user=STRANGER) == "/mnt/hf\n"
-    assert machine.path("/var/lib/hffs/hffs-v1").is_dir()
+    assert machine.does("stat", "-c", "%U:%G", "/var/lib/hffs/hffs-v1", "/var/lib/hffs") == "hffs:hffs\nroot:root\n"
 
     # Reloaded, by what a clean machine has.
     before = service.worker()

@@ -31,7 +31,7 @@ class BackingTest : public testing::Test {
   fs::path blobs() const { return root_ / "blobs"; }
   fs::path file(const std::string& hex = kHex) const { return blobs() / hex.substr(0, 2) / hex; }
   Code add(const std::string& hex = kHex) const {
-    auto files = BackingFiles::open(UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)), blobs());
+    auto files = BackingFiles::open(UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)), blobs(), ::geteuid());
     EXPECT_TRUE(files);
     auto id = files->add(*BlobId::parse(hex));
     EXPECT_FALSE(id);
@@ -89,10 +89,10 @@ TEST_F(BackingTest, AFileOfAnotherUserIsRefused) {
 }
 
 TEST_F(BackingTest, NoDirectoryNoFiles) {
-  auto files = BackingFiles::open(UniqueFd(), "");
+  auto files = BackingFiles::open(UniqueFd(), "", 0);
   ASSERT_TRUE(files);
   EXPECT_EQ(files->add(*BlobId::parse(kHex)).error().code, Code::unsupported);
-  EXPECT_FALSE(BackingFiles::open(UniqueFd(), (root_ / "nowhere").string()));
+  EXPECT_FALSE(BackingFiles::open(UniqueFd(), (root_ / "nowhere").string(), 0));
 }
 
 }  // namespace
