@@ -138,6 +138,11 @@ void FolderOrigin::go_down(const std::string& reason) {
   keep_watching();
 }
 
+void FolderOrigin::complain(const std::string& reason) {
+  auto health = health_.lock();
+  if (std::exchange(health->last_error, reason) != reason) log(Level::warn, "folder", "{}", reason);
+}
+
 void FolderOrigin::come_up() {
   *health_.lock() = {.endpoint = "file://" + options_.path, .last_error = {}};
   down_ = false;

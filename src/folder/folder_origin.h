@@ -90,6 +90,7 @@ class FolderOrigin : public std::enable_shared_from_this<FolderOrigin> {
   void probe();
   void probed(const Result<void>& looked);
   void go_down(const std::string& reason);
+  void complain(const std::string& reason);  // of a part: the folder is up
   void come_up();
   std::optional<Error> refusal(const std::string& place) const;
   std::uint64_t enter(Call call);
@@ -171,7 +172,7 @@ void FolderOrigin::read(IoThreads& threads, std::uint64_t call, const std::strin
                         std::move_only_function<void(Result<R>)> then) {
   const auto found = calls_.find(call);
   const auto wanted = found != calls_.end() ? found->second.wanted : nullptr;
-  threads.run(place, [self = shared_from_this(), wanted, work = std::move(work),
+  threads.run(place, [self = shared_from_this(), place, wanted, work = std::move(work),
                       then = std::move(then)](const Io& io) mutable {
     if (wanted && !*wanted) return;
     auto folder = Folder::open(self->options_.path, io.beat);
@@ -182,8 +183,11 @@ void FolderOrigin::read(IoThreads& threads, std::uint64_t call, const std::strin
       result = fail(*absent);
     else
       result = work(std::move(*folder), io);
-    self->post([self, absent, result = std::move(result), then = std::move(then)]() mutable {
+    const bool denied = !result && result.error().code == Code::denied;
+    if (denied) result = fail(explain(fmt::format("{}/{}", self->options_.path, place), std::move(result.error())));
+    self->post([self, absent, denied, result = std::move(result), then = std::move(then)]() mutable {
       if (absent) self->go_down(absent->message);
+      if (denied) self->complain(result.error().message);
       // The server's own words: the whole folder may be away.
       if (!result && info(result.error().code).retry_helps) self->probe();
       then(std::move(result));

@@ -2,11 +2,13 @@
 #include "reading.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "hffs/naming.h"
@@ -60,6 +62,16 @@ std::string commit_place(const Place& place, const CommitId& commit) {
   return fmt::format("{}/snapshots/{}", place.path, commit.hex());
 }
 
+// Root's worker has no capability: it may read what it owns, and what everybody may.
+std::string reader_name() {
+  passwd entry{};
+  passwd* found = nullptr;
+  std::array<char, 16'384> buffer;
+  if (::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found) != 0 || found == nullptr)
+    return fmt::format("user {}", ::geteuid());
+  return fmt::format("user {} ({}, without capabilities)", found->pw_name, ::geteuid());
+}
+
 }  // namespace
 
 Error explain(const std::string& path, Error error) {
@@ -71,7 +83,9 @@ Error explain(const std::string& path, Error error) {
       return {Code::unreachable, fmt::format("{} is not a folder", path), {}};
     case Code::denied:
       return {Code::unreachable,
-              fmt::format("{} may not be read by user {}, whom hffs runs as", path, ::geteuid()),
+              fmt::format("{} may not be read by {}, whom hffs runs as: allow it (setfacl -Rm u:{}:rX, or chmod -R "
+                          "o+rX; each directory above it needs x)",
+                          path, reader_name(), ::geteuid()),
               {}};
     default: return {Code::unreachable, std::move(error.message), {}};
   }

@@ -128,3 +128,37 @@ def test_K13_what_a_worker_puts_in_the_logs_place_is_not_written_to(make, system
         assert done.returncode != 0 and "log file" in done.stderr, done
         assert victim.read_text() == ""
         log.unlink()
+
+
+# A folder as origin has the worker's
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["root", "hffs"])
+def test_O10_a_folder_that_the_worker_may_not_read(make, request, own):
+    files = some_files()
+    hub = make.folder() / "hub"
+    make_cache(hub, "acme/private", "a" * 40, files)
+    for path in (hub, hub / "models--acme--private"):
+        os.chown(path, ALICE, ALICE)
+    user = request.getfixturevalue("system_user") if own else None
+    hub.chmod(0o700)
+    mount = make.mount(None, endpoints=[f"file://{hub}"], **({"system_user": user} if own else {}))
+    who = f"user hffs ({user.UID}" if own else "user root (0"
+
+    def health():
+        with lab.refuses(2):
+            os.stat(mount.repo("acme/private") / "refs/main")
+        [found] = mount.status()["endpoints"]
+        return found
+    down = eventually(lambda: (lambda found: found if not found["up"] else None)(health()), 10, "the folder's end")
+    assert who in down["last_error"] and "setfacl" in down["last_error"], down
+    assert who in mount.log()
+    hub.chmod(0o755)
+    eventually(lambda: (mount.repo("acme/private") / "refs/main").exists(), 10, "the folder")
+    # A part of it.
+    (hub / "models--acme--private").chmod(0o700)
+    make_cache(hub, "acme/open", "b" * 40, files)
+    found = eventually(lambda: (lambda found: found if found["last_error"] else None)(
+        (os.path.exists(mount.repo("acme/private") / "refs/v2"), *mount.status()["endpoints"])[1]), 10, "the reason")
+    assert found["up"] and who in found["last_error"] and "models--acme--private" in found["last_error"], found
+    check(mount, "acme/open", "b" * 40, files)
