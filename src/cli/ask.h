@@ -24,6 +24,9 @@ struct DaemonName {
 
 // The socket of the daemon that is meant.
 Result<std::string> find_socket(const DaemonName& where);
+// Where it has mounted, as an absolute path.
+Result<std::string> find_mount(const DaemonName& where);
+std::string absolute_mount(const std::string& mount_point);
 // Code::unreachable, with what to do, if no daemon runs there.
 Result<nlohmann::json> ask(const DaemonName& where, const nlohmann::json& request,
                            std::chrono::milliseconds limit = std::chrono::seconds(10));

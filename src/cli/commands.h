@@ -32,6 +32,8 @@ void add_check(CommandTable& table);
 void add_adopt(CommandTable& table);
 void add_login(CommandTable& table);  // login, logout
 void add_config(CommandTable& table);
+void add_env(CommandTable& table);
+void add_run(CommandTable& table);
 
 struct PathArguments {
   std::string repo;         // "REPO" or "REPO@REVISION"

@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <csignal>
-#include <cstring>
 #include <map>
 #include <thread>
 
+#include "child.h"
 #include "command_table.h"
 #include "commands.h"
 #include "lock_file.h"
@@ -34,33 +28,6 @@ struct LockArguments {
 };
 
 using nlohmann::json;
-// What shells say of a command that cannot be run, and add to the signal that ended one.
-constexpr int kCannotRun = 126, kNotFound = 127, kSignal = 128;
-
-Result<int> run(const std::vector<std::string>& command) {
-  std::vector<char*> words;
-  for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
-  words.push_back(nullptr);
-  // What a shell sends to all of its foreground job is the command's business: we tell of its end.
-  for (const int number : {SIGINT, SIGQUIT}) ::signal(number, SIG_IGN);
-  const pid_t child = ::fork();
-  if (child < 0) return fail(system_error(errno, "starting the command"));
-  if (child == 0) {
-    for (const int number : {SIGINT, SIGQUIT}) ::signal(number, SIG_DFL);
-    ::execvp(words[0], words.data());
-    const int code = errno == ENOENT ? kNotFound : kCannotRun;
-    fmt::print(stderr, "hffs: {}: {}\n", command.front(), std::strerror(errno));
-    ::_exit(code);
-  }
-  int status = 0;
-  while (true) {
-    // Descendants whose parents have gone end here, too.
-    const pid_t ended = ::waitpid(-1, &status, 0);
-    if (ended < 0 && errno != EINTR) return fail(system_error(errno, "waiting for the command"));
-    if (ended == child) break;
-  }
-  return WIFSIGNALED(status) ? kSignal + WTERMSIG(status) : WEXITSTATUS(status);
-}
 
 Result<json> load_recorded(const DaemonName& where, const json& recording) {
   std::map<std::pair<std::string, std::string>, json> repos;
@@ -86,13 +53,12 @@ Result<json> load_recorded(const DaemonName& where, const json& recording) {
 }
 
 Result<int> lock(const LockArguments& arguments) {
-  // Who loses its parent becomes our child, and so stays in the recording.
-  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
-    return fail(system_error(errno, "becoming the reaper of the command's descendants"));
+  // Who loses its parent stays in the recording.
+  if (auto reaper = become_reaper(); !reaper) return fail(reaper);
   auto begun = ask(arguments.where, {{"command", "record"}});
   if (!begun) return fail(begun);
   std::this_thread::sleep_for(std::chrono::milliseconds(begun->at("settles_ms").get<std::uint64_t>()));
-  auto code = run(arguments.command);
+  auto code = run_child(arguments.command);
   if (!code) return code;
   auto repos = load_recorded(arguments.where, begun->at("recording"));
   if (!repos) return fail(std::move(repos.error()).during("what was read is not known"));

@@ -18,9 +18,10 @@ constexpr const char* kDescription =
     "hffs shows the whole Hugging Face Hub as one cache directory: nothing is downloaded before it "
     "is read, and what was read is kept and shared.";
 
-constexpr const char* kExamples = R"(Examples:
+constexpr const char* kExamples = R"help(Examples:
   mkdir -p ~/hf && hffs mount ~/hf         mount the Hub for yourself, without root
-  HF_HUB_CACHE=~/hf python train.py        use it: everything "is already downloaded"
+  hffs run -- python train.py              use it: everything "is already downloaded"
+  eval "$(hffs env)"                       or for all that is started from this shell
   ls ~/hf/models--openai--whisper-tiny/snapshots/main/
   hffs path openai/whisper-tiny            a plain path for tools that want one
   hffs status                              what is here, and is the Hub up?
@@ -35,7 +36,7 @@ constexpr const char* kExamples = R"(Examples:
   sudo hffs mount /mnt/hf --allow-other    one mount for all users of a server
   sudo hffs adopt --dry-run                and their caches made views of it
 
-`hffs COMMAND --help` says more about a command.)";
+`hffs COMMAND --help` says more about a command.)help";
 
 void add_commands(cli::CommandTable& table) {
   table.begin("A mount");
@@ -45,6 +46,8 @@ void add_commands(cli::CommandTable& table) {
   cli::add_top(table);
   cli::add_explain(table);
   cli::add_config(table);
+  cli::add_env(table);
+  cli::add_run(table);
   table.begin("Models");
   cli::add_path(table);
   cli::add_prefetch(table);

@@ -3,7 +3,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -29,11 +28,7 @@ constexpr std::chrono::seconds kHubsAnswer{30};
 // one.
 Result<std::string> load_path(const std::string& mount_point, const RepoId& repo,
                               const std::string& revision) {
-  std::error_code error;
-  std::string mount = std::filesystem::absolute(mount_point, error).lexically_normal();
-  if (error) mount = mount_point;
-  while (mount.ends_with('/')) mount.pop_back();
-  const std::string directory = fmt::format("{}/{}", mount, repo.layout());
+  const std::string directory = fmt::format("{}/{}", absolute_mount(mount_point), repo.layout());
   const bool is_commit = CommitId::parse(revision).has_value();
   const std::string name = is_commit ? fmt::format("{}/snapshots/{}", directory, revision)
                                      : fmt::format("{}/refs/{}", directory, revision);

@@ -50,6 +50,7 @@ def try_mount(idle, *words, code, says=(), env=None, user=None):
     (["mount", "/tmp", "--ref-ttl", "soon"], ["ref-ttl"]),
     (["mount", "/tmp", "--endpoint"], ["endpoint"]),
     (["mount", "/tmp", "extra"], ["extra"]),
+    (["run"], ["COMMAND"]),
 ])
 def test_words_that_are_wrong(words, says):
     refused(hffs(*words), 2, *says)
@@ -61,7 +62,7 @@ def test_no_command_shows_what_there_is():
 
 
 @pytest.mark.parametrize("words", [["--help"], ["mount", "--help"], ["umount", "--help"], ["status", "--help"],
-                                   ["path", "--help"], ["import", "--help"], ["export", "--help"], ["--version"], ["version"]])
+                                   ["path", "--help"], ["import", "--help"], ["export", "--help"], ["env", "--help"], ["run", "--help"], ["--version"], ["version"]])
 def test_words_of_help(words):
     done = hffs(*words)
     assert done.code == 0 and done.out and not done.err

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""M: what helps who does not get on: hffs env and run."""
+import json
+import os
+import pty
+import re
+import shlex
+import shutil
+import signal
+import socketserver
+import subprocess
+import threading
+import time
+
+import lab
+import pytest
+from lab import HFFS, eventually, hffs
+
+SHELLS = {"sh": ("sh", 'eval "$({})"'), "fish": ("fish", "{} | source"), "csh": ("csh", 'eval "`{}`"')}
+
+
+@pytest.fixture
+def odd(make):
+    """A mount whose path every shell would take apart."""
+    mount = make.mount(make.world(), start=False)
+    mount.point.rmdir()
+    mount.point = mount.box / "it's $HOME! \"a\" \\ `b`"
+    mount.point.mkdir()
+    return mount.start()
+
+
+def after(shell, line, env):
+    """The environment of a shell that has said this line."""
+    program = SHELLS[shell][0]
+    if shutil.which(program) is None:
+        pytest.skip(f"needs {program}")
+    done = subprocess.run([program, "-c", f"{line}\nenv -0"], env=env, capture_output=True, text=True, check=True, cwd="/")
+    return dict(item.split("=", 1) for item in done.stdout.split("\0") if "=" in item)
+
+
+def shell_env(mount, **more):
+    tools = f"{os.path.dirname(HFFS)}:{os.environ.get('PATH', '/usr/bin:/bin')}"
+    return mount.env | {"PATH": tools, "HFFS_STATE_DIR": str(mount.state)} | more
+
+
+# M1: env
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_M1_env_makes_a_shell_use_the_mount(odd, shell):
+    line = SHELLS[shell][1].format(f"hffs env --shell {shell}")
+    found = after(shell, line, shell_env(odd, HF_HUB_CACHE="/elsewhere"))
+    assert found["HF_HUB_CACHE"] == found["HUGGINGFACE_HUB_CACHE"] == str(odd.point)
+    assert "HF_HOME" not in found and "HF_HUB_OFFLINE" not in found
+    line = SHELLS[shell][1].format(f"hffs env {shlex.quote(str(odd.point))} --shell {shell} --offline-clients")
+    if shell == "sh":
+        assert after(shell, line, shell_env(odd))["HF_HUB_OFFLINE"] == "1"
+
+
+def test_M1_what_is_in_the_way_is_unset_and_told(make):
+    mount = make.mount(make.world())
+    inside, outside = f"{mount.point}/mine", "/tmp/old"
+    env = shell_env(mount, TRANSFORMERS_CACHE=outside, SENTENCE_TRANSFORMERS_HOME=str(mount.point), HF_HOME=inside,
+                    HF_DATASETS_CACHE=outside, HUGGINGFACE_HUB_CACHE=outside, HF_TOKEN="hf_secret")
+    done = mount.hffs("env", env=env)
+    assert done.code == 0
+    assert done.err.splitlines() == [
+        f"hffs: HUGGINGFACE_HUB_CACHE={outside} names another cache, for clients that do not know HF_HUB_CACHE; it is replaced",
+        f"hffs: TRANSFORMERS_CACHE={outside} goes before HF_HUB_CACHE in transformers 4; it is unset",
+        f"hffs: HF_HOME={inside} puts tokens and Python modules into the mount; it is unset"]
+    found = after("sh", 'eval "$(hffs env 2>/dev/null)"', env)
+    assert "TRANSFORMERS_CACHE" not in found and "HF_HOME" not in found
+    # What does no harm stays: what leads to the mount, and what is no cache of models.
+    assert found["SENTENCE_TRANSFORMERS_HOME"] == str(mount.point) and found["HF_DATASETS_CACHE"] == outside
+    told = json.loads(mount.hffs("env", mount.point, "--json", env=env).out)
+    assert told["set"] == {"HF_HUB_CACHE": str(mount.point), "HUGGINGFACE_HUB_CACHE": str(mount.point)}
+    assert told["unset"] == ["TRANSFORMERS_CACHE", "HF_HOME"] and told["mount_point"] == str(mount.point)
+    assert "hf_secret" not in json.dumps(told) + done.err
+
+
+def test_M1_env_where_nothing_is_mounted(make):
+    folder = make.folder()
+    done = hffs("env", folder)
+    assert (done.code, done.out) == (3, "") and "no hffs is mounted" in done.err
+    done = hffs("env", "--state-dir", folder)
+    assert (done.code, done.out) == (7, "")
+    done = hffs("env", folder, "--shell", "tcl")
+    assert done.code == 2 and "sh, fish and csh" in done.err
+
+
+# M2: run
+
+
+def test_M2_run_sets_what_env_prints_and_ends_as_its_command(odd):
+    show = "import json, os; print(json.dumps(dict(os.environ)))"
+    env = shell_env(odd, TRANSFORMERS_CACHE="/tmp/old", HF_HUB_CACHE="/elsewhere")
+    done = odd.hffs("run", "--offline-clients", "--", lab.PYTHON, "-c", show, env=env)
+    found = json.loads(done.out)
+    assert found["HF_HUB_CACHE"] == found["HUGGINGFACE_HUB_CACHE"] == str(odd.point)
+    assert found["HF_HUB_OFFLINE"] == "1" and "TRANSFORMERS_CACHE" not in found
+    assert done.code == 0 and "TRANSFORMERS_CACHE" in done.err and "unset" in done.err
+    for command, code in (("exit 7", 7), ("kill -TERM $$", 128 + signal.SIGTERM), ("exec /nonexistent", 127)):
+        assert odd.hffs("run", "--", "sh", "-c", command, env=env).code == code
+    assert odd.hffs("run", "--", "/nonexistent/command", env=env).code == 127
+    assert odd.hffs("run", "--mount", odd.point, "--", "/etc/passwd", env=env).code == 126
+
+
+def test_M2_signals_are_the_commands(make):
+    """Whoever presses Ctrl-C means the command; it says how it ends."""
+    mount = make.mount(make.world())
+    script = "trap 'echo heard; exit 3' INT; echo ready; while :; do sleep 0.1; done"
+    process = subprocess.Popen([HFFS, "run", "--mount", mount.point, "--", "sh", "-c", script], env=mount.env, text=True,
+                               stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=20)[0] == "heard\n" and process.returncode == 3
+
+
+class StandIn:
+    """A daemon's socket that says of its readers what a test wants: `here` grows by `rate` bytes a second."""
+
+    def __init__(self, folder, mount_point):
+        (folder / "hffs-v1").mkdir(parents=True)
+        self.folder = folder
+        self.readers, self.failures, self.endpoints = [], [], []
+        self.status = {}
+        self.asked, self.mount_point, self.known = 0, str(mount_point), True
+        stand_in = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                for line in self.rfile:
+                    self.wfile.write(json.dumps(stand_in.answer(json.loads(line))).encode() + b"\n")
+        self._server = socketserver.ThreadingUnixStreamServer(str(folder / "hffs-v1/control.sock"), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def answer(self, request):
+        if request["command"] == "status":
+            return self.status | {"mount_point": self.mount_point, "endpoints": self.endpoints}
+        self.asked += 1
+        if not self.known:
+            return {"error": {"code": "invalid", "message": "unknown command 'activity'"}}
+        return {"readers": [each() for each in self.readers], "failures": self.failures, "fetching": [], "next": None}
+
+    def end(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def stand_in(make):
+    made = StandIn(make.folder(), "/mnt/somewhere")
+    yield made
+    made.end()
+
+
+def run_beside(stand_in, script, *words):
+    """`hffs run` of a shell and, below it, a script that says its number first and waits to be told to go on."""
+    process = subprocess.Popen([HFFS, "run", "--state-dir", stand_in.folder, *words, "--", "sh", "-c",
+                                f"sh -c {shlex.quote(f'echo $$; {script}')}; exit $?"],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return process, int(process.stdout.readline())
+
+
+def reader(pid, rate, waiting=True, path="model.safetensors"):
+    began = time.monotonic()
+
+    def now():
+        time_ = time.monotonic() - began
+        return {"pid": pid, "uid": 0, "comm": "python", "repo": "acme/tiny", "commit": "0" * 40, "path": path,
+                "size": 100 << 20, "here": (10 << 20) + int(rate * time_), "mode": "fetched", "opens": 1, "reads": 1,
+                "bytes": 1, "idle_ms": 0, "waiting_ms": int(1000 * time_) + 2000 if waiting else None}
+    return now
+
+
+def test_M2_what_a_command_waits_for_is_told(stand_in):
+    process, pid = run_beside(stand_in, "read x; exit 0", "--progress")
+    # Somebody else's is nobody's business here, and one that does not wait is none.
+    stand_in.readers = [reader(pid, 4 << 20), reader(1, 1 << 20, path="anothers.bin"),
+                        reader(pid, 0, waiting=False, path="idle.bin")]
+    eventually(lambda: stand_in.asked > 3, 20, "the questions")
+    out, err = process.communicate("go\n", timeout=20)
+    assert process.returncode == 0
+    lines = [line for line in err.splitlines() if "waits for" in line]
+    assert lines and all("model.safetensors of acme/tiny" in line and "of 100.0 MiB here" in line for line in lines)
+    rates = [float(found[1]) for found in (re.search(r"([\d.]+) MiB/s, \d+ s left", line) for line in lines) if found]
+    assert rates and all(2 < rate < 8 for rate in rates), err
+    assert "anothers" not in err and "idle.bin" not in err
+
+
+def test_M2_why_it_stalls_is_told(stand_in):
+    stand_in.endpoints = [{"endpoint": "https://hub.example", "up": False, "last_error": "Could not resolve host"}]
+    process, pid = run_beside(stand_in, "read x", "--progress")
+    stand_in.readers = [reader(pid, 0)]
+    eventually(lambda: stand_in.asked > 5, 20, "the questions")
+    _, err = process.communicate("go\n", timeout=20)
+    assert re.search(r"stalled for \d+ s: https://hub.example is down: Could not resolve host", err), err
+
+
+def test_M2_a_pipe_hears_nothing_and_an_older_daemon_is_asked_once(stand_in):
+    process, pid = run_beside(stand_in, "read x")
+    stand_in.readers = [reader(pid, 1 << 20)]
+    time.sleep(2.5)
+    assert process.communicate("go\n", timeout=20)[1] == "" and stand_in.asked == 0
+    stand_in.known = False
+    process, pid = run_beside(stand_in, "read x; exit 4", "--progress")
+    time.sleep(3.5)
+    assert process.communicate("go\n", timeout=20)[1] == "" and process.returncode == 4
+    assert stand_in.asked <= 2  # and once more for the failures
+
+
+def test_M2_one_line_on_a_terminal(stand_in):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([HFFS, "run", "--state-dir", stand_in.folder, "--", "sh", "-c", "(echo $$; read x)"], text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs)
+    stand_in.readers = [reader(int(process.stdout.readline()), 3 << 20)]
+    eventually(lambda: stand_in.asked > 3, 20, "the questions")
+    process.communicate("go\n", timeout=20)
+    os.set_blocking(ours, False)
+    written = os.read(ours, 65536).decode()
+    assert "waits for model.safetensors" in written and "\n" not in written
+    assert written.endswith("\r\x1b[K"), "the line is still there"
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_M3_what_was_refused_is_told_when_it_fails(stand_in):
+    def failure(pid, what, **more):
+        return {"when": int(time.time()), "uid": 0, "pid": pid, "comm": "python", "operation": "read", "what": what,
+                "code": "unreachable", "message": "nobody answers", "remedy": "try another endpoint", "count": 3} | more
+    for code in (5, 0):
+        process, pid = run_beside(stand_in, f"read x; exit {code}")
+        time.sleep(0.3)
+        stand_in.failures = [failure(pid, "a/b@c: model.bin"), failure(pid, "a/b@c: model.bin", count=1),
+                             failure(1, "a/b@c: anothers.bin"), failure(pid, "a/b@c: long.ago", when=1000)]
+        _, err = process.communicate("go\n", timeout=20)
+        told = "hffs: read a/b@c: model.bin: nobody answers; try another endpoint\n"
+        assert (process.returncode, err) == (code, told if code else "")
