@@ -16,8 +16,8 @@ BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "reco
 # module: the public headers (beside those of base) that its sources may include.
 MAY_INCLUDE = {
     "base": set(),
-    "hub": {"hub", "credentials"},
-    "store": {"store", "blob", "bounds", "scrub", "content_hash", "hand_over"},
+    "hub": {"hub", "credentials", "probe"},
+    "store": {"store", "blob", "bounds", "scrub", "content_hash", "hand_over", "state_check"},
     "folder": {"folder", "folder_origin", "layout", "naming", "lending", "hub", "content_hash"},
     "access": {"access", "wallet", "policy", "budget", "hub", "credentials"},
     "transfer": {"transfer", "hub", "store"},
@@ -30,7 +30,7 @@ MAY_INCLUDE = {
                "pins", "frozen_refs", "versions", "prefetch", "prefetch_queue", "filesystem", "activity", "recorder", "keeper",
                "carry", "trees", "folder_origin", "lending", "hand_over"},
     "adopt": {"adopt"},
-    "cli": {"daemon", "keeper", "carry", "adopt", "lending"},
+    "cli": {"daemon", "keeper", "carry", "adopt", "lending", "probe", "state_check"},
 }
 # library header (regex): the only files that may include it.
 ONLY_IN = {
@@ -43,8 +43,8 @@ ONLY_IN = {
     r"toml\+\+/.*|toml\.hpp": "src/daemon/",
 }
 # public header: the public headers that it may include, by the same arrows.
-HEADER_OWNER = {"hub": "hub", "credentials": "hub", "store": "store", "blob": "store", "bounds": "store", "scrub": "store",
-                "content_hash": "store", "hand_over": "store", "folder": "folder", "folder_origin": "folder", "layout": "folder", "naming": "folder", "lending": "folder",
+HEADER_OWNER = {"hub": "hub", "credentials": "hub", "probe": "hub", "store": "store", "blob": "store", "bounds": "store", "scrub": "store",
+                "content_hash": "store", "hand_over": "store", "state_check": "store", "folder": "folder", "folder_origin": "folder", "layout": "folder", "naming": "folder", "lending": "folder",
                 "access": "access", "wallet": "access", "policy": "access", "budget": "access", "transfer": "transfer",
                 "catalog": "catalog", "trees": "catalog", "pins": "catalog", "frozen_refs": "catalog", "versions": "catalog",
                 "carry": "carry", "prefetch": "prefetch", "prefetch_queue": "prefetch", "filesystem": "fs", "activity": "fs", "recorder": "fs", "keeper": "keeper", "handover": "keeper",

@@ -96,6 +96,16 @@ struct KeeperOptions {
 // What the first worker failed with, if it did not come to serve.
 Result<void> run_keeper(const KeeperOptions& options);
 
+// The mounts of hffs that this process sees, in the kernel's order: living, dead, and other users'.
+struct HffsMount {
+  std::string mount_point;
+  uid_t user = 0;  // who mounted
+  bool allow_other = false;
+};
+Result<std::vector<HffsMount>> list_mounts();
+// What Keeper::mount() would refuse there; nothing is changed. A dead mount is no reason, a living one is.
+Result<void> check_mount_point(const std::string& path);
+
 // Ends the mount at `mount_point`, whoever serves it: unmounts, lazily if `lazy`. not_found if
 // nothing of type fuse.hffs is mounted there; busy if files are open.
 Result<void> unmount(const std::string& mount_point, bool lazy);

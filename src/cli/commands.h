@@ -34,6 +34,7 @@ void add_login(CommandTable& table);  // login, logout
 void add_config(CommandTable& table);
 void add_env(CommandTable& table);
 void add_run(CommandTable& table);
+void add_doctor(CommandTable& table);
 
 struct PathArguments {
   std::string repo;         // "REPO" or "REPO@REVISION"

@@ -22,6 +22,7 @@ constexpr const char* kExamples = R"help(Examples:
   mkdir -p ~/hf && hffs mount ~/hf         mount the Hub for yourself, without root
   hffs run -- python train.py              use it: everything "is already downloaded"
   eval "$(hffs env)"                       or for all that is started from this shell
+  hffs doctor                              find out what is wrong, and what repairs it
   ls ~/hf/models--openai--whisper-tiny/snapshots/main/
   hffs path openai/whisper-tiny            a plain path for tools that want one
   hffs status                              what is here, and is the Hub up?
@@ -48,6 +49,7 @@ void add_commands(cli::CommandTable& table) {
   cli::add_config(table);
   cli::add_env(table);
   cli::add_run(table);
+  cli::add_doctor(table);
   table.begin("Models");
   cli::add_path(table);
   cli::add_prefetch(table);

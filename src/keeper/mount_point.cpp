@@ -10,8 +10,10 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <memory>
 
+#include "hffs/keeper.h"
 #include "mount_helper.h"
 #include "mountinfo.h"
 
@@ -59,7 +61,51 @@ bool is_dead(const std::string& path) {
   return ::stat(path.c_str(), &found) != 0 && errno == ENOTCONN;
 }
 
+// Whether a dead mount of ours lies there; an error where nothing may be mounted.
+Result<bool> look_at(const std::string& real) {
+  const auto mounts = load_mounts();
+  if (!mounts) return fail(Error(mounts.error()));
+  const MountEntry* top = find_top_mount(*mounts, real);
+  if (top == nullptr) {
+    if (auto checked = check_directory(real); !checked) return fail(checked);
+    return false;
+  }
+  if (top->type != kFileSystemType)
+    return fail(Code::busy, "{} is mounted at {} already; use another directory, or unmount it", top->type, real);
+  if (!is_dead(real))
+    return fail(Code::busy,
+                "an hffs is mounted at {} already; use another directory, or end that one with: "
+                "hffs umount {}",
+                real, real);
+  return true;
+}
+
+uid_t read_user(std::string_view options) {
+  constexpr std::string_view kKey = "user_id=";
+  const std::size_t at = options.find(kKey);
+  uid_t user = 0;
+  if (at != options.npos) std::from_chars(options.data() + at + kKey.size(), options.data() + options.size(), user);
+  return user;
+}
+
 }  // namespace
+
+Result<std::vector<HffsMount>> list_mounts() {
+  const auto mounts = load_mounts();
+  if (!mounts) return fail(Error(mounts.error()));
+  std::vector<HffsMount> found;
+  for (const MountEntry& each : *mounts)
+    if (each.type == kFileSystemType)
+      found.push_back({each.mount_point, read_user(each.options), each.options.find("allow_other") != std::string::npos});
+  return found;
+}
+
+Result<void> check_mount_point(const std::string& path) {
+  const auto real = load_real_path(path);
+  if (!real) return fail(cannot_resolve(path, Error(real.error())));
+  if (auto dead = look_at(*real); !dead) return fail(dead);
+  return {};
+}
 
 bool may_mount() {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
@@ -80,21 +126,9 @@ Result<std::string> prepare_mount_point(const std::string& path) {
   auto real = load_real_path(path);
   if (!real) return fail(cannot_resolve(path, std::move(real.error())));
   for (int i = 0; i < kMostDeadMounts; ++i) {
-    const auto mounts = load_mounts();
-    if (!mounts) return fail(Error(mounts.error()));
-    const MountEntry* top = find_top_mount(*mounts, *real);
-    if (top == nullptr) {
-      if (auto checked = check_directory(*real); !checked) return fail(checked);
-      return *real;
-    }
-    if (top->type != kFileSystemType)
-      return fail(Code::busy, "{} is mounted at {} already; use another directory, or unmount it",
-                  top->type, *real);
-    if (!is_dead(*real))
-      return fail(Code::busy,
-                  "an hffs is mounted at {} already; use another directory, or end that one with: "
-                  "hffs umount {}",
-                  *real, *real);
+    auto dead = look_at(*real);
+    if (!dead) return fail(dead);
+    if (!*dead) return *real;
     if (auto gone = detach(*real, true); !gone)
       return fail(std::move(gone.error()).during("replacing a dead mount"));
   }

@@ -45,7 +45,8 @@ std::optional<MountEntry> parse_line(std::string_view line) {
   const auto fields = split(line, ' ');
   for (std::size_t i = 6; i + 1 < fields.size(); ++i)
     if (fields[i] == "-")
-      return MountEntry{std::string(fields[2]), unescape(fields[4]), unescape(fields[i + 1])};
+      return MountEntry{std::string(fields[2]), unescape(fields[4]), unescape(fields[i + 1]),
+                        i + 3 < fields.size() ? std::string(fields[i + 3]) : ""};
   return std::nullopt;
 }
 

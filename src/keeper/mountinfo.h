@@ -18,6 +18,7 @@ struct MountEntry {
   std::string device;  // "major:minor"
   std::string mount_point;
   std::string type;
+  std::string options;  // the file system's own
 };
 
 // Lines of proc_pid_mountinfo(5), in the kernel's order; malformed ones are left out.

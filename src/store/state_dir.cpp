@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -15,6 +17,7 @@
 #include <memory>
 
 #include "hffs/bytes.h"
+#include "hffs/state_check.h"
 
 namespace hffs {
 namespace {
@@ -99,6 +102,24 @@ std::string read_text(int fd) {
 }
 
 }  // namespace
+
+Result<void> check_state_dir(const std::string& state_dir) {
+  std::string found = state_dir;
+  while (found.size() > 1 && !exists(found)) found.resize(std::max<std::size_t>(found.rfind('/'), 1));
+  struct stat what{};
+  if (::stat(found.c_str(), &what) != 0) return fail(system_error(errno, fmt::format("examining {}", found)));
+  if (!S_ISDIR(what.st_mode)) return fail(Code::not_directory, "{} is not a directory; use another --state-dir", found);
+  if (::faccessat(AT_FDCWD, found.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) != 0)
+    return fail(system_error(errno, found == state_dir ? fmt::format("{} cannot be written", found)
+                                                       : fmt::format("{} cannot be made in {}", state_dir, found)));
+  if (auto local = check_file_system(found); !local) return fail(local);
+  if (found != state_dir) return {};
+  const std::string format = fmt::format("{}/{}/FORMAT", state_dir, kDirectory);
+  if (!exists(format)) return check_siblings(state_dir);
+  const UniqueFd file(::open(format.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file) return fail(system_error(errno, fmt::format("opening {}", format)));
+  return check_format(read_text(file.get()), format);
+}
 
 std::string_view network_file_system(std::uint64_t magic) {
   struct Known {

@@ -62,7 +62,8 @@ def test_no_command_shows_what_there_is():
 
 
 @pytest.mark.parametrize("words", [["--help"], ["mount", "--help"], ["umount", "--help"], ["status", "--help"],
-                                   ["path", "--help"], ["import", "--help"], ["export", "--help"], ["env", "--help"], ["run", "--help"], ["--version"], ["version"]])
+                                   ["path", "--help"], ["import", "--help"], ["export", "--help"], ["env", "--help"], ["run", "--help"],
+                                   ["doctor", "--help"], ["--version"], ["version"]])
 def test_words_of_help(words):
     done = hffs(*words)
     assert done.code == 0 and done.out and not done.err

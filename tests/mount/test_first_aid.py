@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""M: what helps who does not get on: hffs env and run."""
+"""M: what helps who does not get on: hffs env, run and doctor."""
+import contextlib
 import json
 import os
 import pty
@@ -7,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import socketserver
 import subprocess
 import threading
@@ -14,7 +16,8 @@ import time
 
 import lab
 import pytest
-from lab import HFFS, eventually, hffs
+from faults import FAULTS, Case
+from lab import HFFS, eventually, hffs, is_mounted
 
 SHELLS = {"sh": ("sh", 'eval "$({})"'), "fish": ("fish", "{} | source"), "csh": ("csh", 'eval "`{}`"')}
 
@@ -237,3 +240,109 @@ def test_M3_what_was_refused_is_told_when_it_fails(stand_in):
         _, err = process.communicate("go\n", timeout=20)
         told = "hffs: read a/b@c: model.bin: nobody answers; try another endpoint\n"
         assert (process.returncode, err) == (code, told if code else "")
+
+
+# M4: doctor
+
+
+@pytest.mark.limit(100)
+@pytest.mark.parametrize("name", FAULTS)
+def test_M4_what_is_wrong_is_named_and_repaired(make, root, name):
+    fault = FAULTS[name]
+
+    def complaints(checks):
+        return [each for each in checks if each["name"] == fault.check and each["result"] != "ok" and
+                re.search(fault.says, each["says"])]
+    with fault.plant(Case(make)) as patient, contextlib.ExitStack() as stack:
+        stack.callback(patient.end)
+        code, checks = patient.checks()
+        found = complaints(checks)
+        assert len(found) == 1, f"not named: {json.dumps(checks, indent=1)}"
+        [found] = found
+        assert found["result"] == fault.grade
+        if fault.code:
+            assert code == fault.code, checks
+        first = next((each for each in checks if each["result"] == "fail"), None)
+        assert (code == 0) == (first is None)
+        if fault.who is None:
+            assert found["run"], f"nothing to run: {found}"
+            patient.repair(found["run"])
+        else:
+            assert not found["run"] and re.search(fault.who, found["who"]), found
+            patient.undo()
+        eventually(lambda: not complaints(patient.checks()[1]), 15, f"the end of {found['says']} by {found['run']}")
+
+
+def test_M4_nothing_is_wrong(make):
+    world = make.world()
+    token = world.hub.add_user("alice")
+    mount = make.mount(world)
+    env = Case(make).env(mount, HF_TOKEN=token)
+    done = mount.hffs("doctor", mount.point, "--state-dir", mount.state, env=env)
+    assert done.code == 0, done
+    lines = [line for line in done.out.splitlines() if not line.startswith(" ")]
+    assert all(re.match(r"ok +\S", line) for line in lines if not re.match(r"warn +(state|reads)", line)), done
+    assert re.search(r"^ok +token +of alice$", done.out, re.M) and token not in done.out + done.err
+    assert world.endpoint in done.out and str(mount.point) in done.out
+
+
+def test_M4_nothing_is_changed(make, root):
+    idle = make.mount(make.world(), start=False)
+    before = sorted(idle.box.rglob("*"))
+    done = idle.hffs("doctor", idle.point, "--state-dir", idle.state)
+    assert done.code == 3 and sorted(idle.box.rglob("*")) == before and not is_mounted(idle.point)
+
+
+def test_M4_a_daemon_of_another_version(make, stand_in):
+    mount = make.mount(make.world())
+    stand_in.status = mount.status() | {"version": "0.0.1"}
+    done = mount.hffs("doctor", "--state-dir", stand_in.folder)
+    assert re.search(r"^warn +daemon +it is hffs 0\.0\.1, and this program ", done.out, re.M), done
+    assert f"      run: kill -USR1 {mount.pid}\n" in done.out
+
+
+def test_M4_secrets_are_not_told(make):
+    mount = make.mount(make.world())
+    env = mount.env | {"HTTPS_PROXY": "http://me:secret@127.0.0.1:9", "https_proxy": "http://me:secret2@127.0.0.1:10",
+                       "HF_TOKEN": "hf_wrong"}
+    done = mount.hffs("doctor", mount.point, env=env)
+    assert "secret" not in done.out + done.err and "hf_wrong" not in done.out + done.err
+
+
+# M5: its end
+
+
+def test_M5_it_ends_whatever_hangs(make):
+    """A daemon that is stopped, a Hub that says nothing, and one that does not even shake hands."""
+    world = make.world()
+    mount = make.mount(world)
+    stopped = [mount.pid, mount.worker]
+    stall = world.hub.faults.add("stall")
+    mute = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{mute.getsockname()[1]}"
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        done = mount.hffs("doctor", mount.point, "--endpoint", world.endpoint, "--endpoint", f"http://{address}",
+                          "--endpoint", f"https://{address}", timeout=40)
+        assert time.monotonic() - began < 20
+        assert done.code == 8 and "FAIL  daemon" in done.out and done.out.count("FAIL  endpoint") == 3, done
+    finally:
+        mute.close()
+        stall.remove()
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_M5_the_first_failure_is_the_exit_code(make):
+    world = make.world()
+    mount = make.mount(world)
+    world.hub.down()
+    try:
+        done = mount.hffs("doctor", mount.point, "--json", env=mount.env | {"SSL_CERT_FILE": "/etc/passwd"})
+    finally:
+        world.hub.up()
+    told = json.loads(done.out)
+    failed = [each["code"] for each in told["checks"] if each["result"] == "fail"]
+    assert failed == ["invalid", "unreachable"] and done.code == told["exit_code"] == 2
