@@ -37,6 +37,8 @@ class CommandTable {
       });
   }
   Result<int> run(const std::string& name) const { return runs_.at(name)(); }
+  // Where all of it stands; the commands of the heading "" are shown nowhere.
+  const CLI::App& app() const { return app_; }
 
  private:
   CLI::App* add_command(const char* name, const char* summary, const char* help, std::function<Result<int>()> run);

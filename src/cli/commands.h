@@ -35,6 +35,8 @@ void add_config(CommandTable& table);
 void add_env(CommandTable& table);
 void add_run(CommandTable& table);
 void add_doctor(CommandTable& table);
+void add_completion(CommandTable& table);      // completion
+void add_for_completion(CommandTable& table);  // commands, complete-repos: for scripts
 
 struct PathArguments {
   std::string repo;         // "REPO" or "REPO@REVISION"

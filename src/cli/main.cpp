@@ -74,10 +74,13 @@ Result<int> parse_and_run(int argc, char** argv) {
   cli::CommandTable table(app);
   add_commands(table);
   table.begin("Else");
+  cli::add_completion(table);
   table.add("version", "Print the version", "", []() -> Result<void> {
     fmt::print("hffs {}\n", HFFS_VERSION);
     return {};
   });
+  table.begin("");
+  cli::add_for_completion(table);
   if (argc < 2) {
     fmt::print("{}", app.help());
     return fail(Code::invalid, "a command is missing; see the list above");

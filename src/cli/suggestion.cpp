@@ -44,7 +44,8 @@ struct Nearest {
 
 std::unexpected<Error> unknown_command(const CLI::App& app, std::string_view given) {
   Nearest nearest{.given = given, .name = {}};
-  for (const auto* command : app.get_subcommands(nullptr)) nearest.look_at(command->get_name());
+  for (const auto* command : app.get_subcommands(nullptr))
+    if (!command->get_group().empty()) nearest.look_at(command->get_name());  // else it is for scripts
   if (nearest.name.empty())
     return fail(Code::invalid, "there is no command '{}'; `hffs --help` lists them", given);
   return fail(Code::invalid, "there is no command '{}'; did you mean 'hffs {}'?", given, nearest.name);

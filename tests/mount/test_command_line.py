@@ -50,7 +50,8 @@ def try_mount(idle, *words, code, says=(), env=None, user=None):
     (["mount", "/tmp", "--ref-ttl", "soon"], ["ref-ttl"]),
     (["mount", "/tmp", "--endpoint"], ["endpoint"]),
     (["mount", "/tmp", "extra"], ["extra"]),
-    (["run"], ["COMMAND"]),
+    (["run"], ["COMMAND"]), (["completion"], ["SHELL"]), (["completion", "tcsh"], ["bash, zsh and fish"]),
+    (["complete-repo"], ["complete-repo", "--help"]),
 ])
 def test_words_that_are_wrong(words, says):
     refused(hffs(*words), 2, *says)
@@ -63,7 +64,7 @@ def test_no_command_shows_what_there_is():
 
 @pytest.mark.parametrize("words", [["--help"], ["mount", "--help"], ["umount", "--help"], ["status", "--help"],
                                    ["path", "--help"], ["import", "--help"], ["export", "--help"], ["env", "--help"], ["run", "--help"],
-                                   ["doctor", "--help"], ["--version"], ["version"]])
+                                   ["doctor", "--help"], ["completion", "--help"], ["--version"], ["version"]])
 def test_words_of_help(words):
     done = hffs(*words)
     assert done.code == 0 and done.out and not done.err

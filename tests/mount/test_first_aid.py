@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""M: what helps who does not get on: hffs env, run and doctor."""
+"""M: what helps who does not get on: hffs env, run, doctor, completion and the manual pages."""
 import contextlib
 import json
 import os
@@ -13,12 +13,16 @@ import socketserver
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import lab
 import pytest
 from faults import FAULTS, Case
-from lab import HFFS, eventually, hffs, is_mounted
+from lab import HFFS, MIB, eventually, hffs, is_mounted
+from test_failure import stuck
+from world import fresh_bytes
 
+ROOT = Path(os.environ.get("HFFS_SOURCE_ROOT", lab.ROOT))
 SHELLS = {"sh": ("sh", 'eval "$({})"'), "fish": ("fish", "{} | source"), "csh": ("csh", 'eval "`{}`"')}
 
 
@@ -242,6 +246,21 @@ def test_M3_what_was_refused_is_told_when_it_fails(stand_in):
         assert (process.returncode, err) == (code, told if code else "")
 
 
+def test_M2_M3_on_a_mount(make):
+    """A descendant waits, and is sent away: both are told."""
+    world = make.world()
+    mount = make.mount(world, "--read-deadline", "4")
+    repo = world.add({"model.bin": fresh_bytes(3 * MIB)})
+    stall = stuck(world, mount, repo, "model.bin")
+    script = f"cat {shlex.quote(str(mount.file(repo, 'model.bin')))} >/dev/null || exit 9"
+    done = mount.hffs("run", "--progress", "--mount", mount.point, "--", "sh", "-c", script)
+    stall.remove()
+    assert done.code == 9
+    assert re.search(rf"^hffs: waits for model.bin of {repo.name}: .* of 3.0 MiB here", done.err, re.M), done
+    assert len(re.findall(r"^hffs: read .*model.bin: ", done.err, re.M)) == 1, done
+    assert mount.hffs("run", "--progress", "--mount", mount.point, "--", "sh", "-c", script).err == ""
+
+
 # M4: doctor
 
 
@@ -346,3 +365,160 @@ def test_M5_the_first_failure_is_the_exit_code(make):
     told = json.loads(done.out)
     failed = [each["code"] for each in told["checks"] if each["result"] == "fail"]
     assert failed == ["invalid", "unreachable"] and done.code == told["exit_code"] == 2
+
+
+# M6: completion and the manual
+
+
+@pytest.fixture(scope="session")
+def table():
+    return {command["name"]: command for command in json.loads(hffs("commands", "--json").out)}
+
+
+def flags_of(command):
+    return [name for option in command["options"] for name in option["names"]]
+
+
+def test_M6_help_and_manual_hold_every_command_and_flag(make, table):
+    out = make.folder()
+    subprocess.run([ROOT / "scripts/make_man", HFFS, out], check=True)
+    overview, shown = hffs("--help").out, (out / "hffs.1").read_text().replace("\\", "")
+    assert {path.name for path in out.iterdir()} == {"hffs.1", *(f"hffs-{name.replace(' ', '-')}.1" for name in table)}
+    for name, command in table.items():
+        assert re.search(rf"^  {name.split()[0]} ", overview, re.M) and f"hffs {name}" in shown
+        page = (out / f"hffs-{name.replace(' ', '-')}.1").read_text().replace("\\", "")
+        words = hffs(*name.split(), "--help").out
+        for flag in flags_of(command):
+            assert flag in words, f"{name} {flag} is not in its help"
+            assert f"fB{flag}fR" in page, f"{name} {flag} is not in its page"
+        for positional in command["positionals"]:
+            assert positional["names"][0] in words and f"fI{positional['names'][0]}fR" in page
+    assert "complete-repos" not in overview + shown and "worker-of" not in hffs("mount", "--help").out
+
+
+def test_M6_the_manual_is_read_without_a_complaint(make, table):
+    if shutil.which("groff") is None:
+        pytest.skip("needs groff")
+    out = make.folder()
+    subprocess.run([ROOT / "scripts/make_man", HFFS, out], check=True)
+    for page in sorted(out.iterdir()):
+        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", page], capture_output=True, text=True, check=True)
+        assert done.stderr == "", page
+    text = subprocess.run(["groff", "-man", "-Tascii", "-P-cbou", out / "hffs-gc.1"], capture_output=True, text=True).stdout
+    assert "hffs gc --dry-run" in text and "--unreferenced" in text
+
+
+@pytest.fixture
+def complete(make):
+    """What bash offers where the cursor stands at the end of this line."""
+    script = make.folder() / "hffs.bash"
+    script.write_text(hffs("completion", "bash").out)
+
+    def offered(line, env=None, cwd="/"):
+        words = line.split(" ")
+        text = (f"set -u; . {script}; COMP_WORDS=({' '.join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}; "
+                "_hffs hffs; printf '%s\\n' \"${COMPREPLY[@]-}\"")
+        tools = {"PATH": f"{os.path.dirname(HFFS)}:/usr/bin:/bin"}
+        done = subprocess.run(["bash", "-c", text], env=tools | (env or {}), capture_output=True, text=True, cwd=cwd)
+        assert done.returncode == 0 and not done.stderr, done
+        return done.stdout.split("\n")[:-1] if done.stdout.strip() else []
+    return offered
+
+
+def test_M6_bash_completes_every_command_and_flag(complete, table):
+    assert set(complete("hffs ")) == {name.split()[0] for name in table}
+    assert complete("hffs umo") == ["umount"]
+    for name, command in table.items():
+        assert set(complete(f"hffs {name} -")) == set(flags_of(command)), name
+    assert complete("hffs config ") == ["check"]
+
+
+def test_M6_bash_completes_values(complete, make):
+    assert complete("hffs mount --prefetch ") == ["off", "adaptive", "file", "snapshot"]
+    assert complete("hffs env --shell f") == ["fish"] and complete("hffs completion z") == ["zsh"]
+    assert complete("hffs mount --log-level w") == ["warn"] and complete("hffs mount --ref-ttl ") == []
+    folder = make.folder()
+    (folder / "with space").mkdir()
+    (folder / "a.toml").write_text("")
+    (folder / "*").mkdir()
+    assert sorted(complete("hffs mount ", cwd=folder)) == ["*", "with space"]
+    assert sorted(complete("hffs mount --config ", cwd=folder)) == ["*", "a.toml", "with space"]
+    assert "sha256sum" in complete("hffs run -- sha256s")
+
+
+def test_M6_repositories_that_are_known_are_completed(make, complete):
+    world = make.world()
+    mount = make.mount(world)
+    for name in ("acme/one", "acme/other", "zeta/one"):
+        os.stat(mount.repo(world.add(id=name).id))
+    env = {"HFFS_STATE_DIR": str(mount.state), "HOME": "/nonexistent"}
+    assert sorted(complete("hffs path ac", env)) == ["acme/one", "acme/other"]
+    # Nobody there, or one who says nothing: at once, and not a word.
+    began = time.monotonic()
+    assert complete("hffs path ac", {"HFFS_STATE_DIR": str(make.folder()), "HOME": "/nonexistent"}) == []
+    stopped = [mount.pid, mount.worker]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        assert complete("hffs path ac", env) == []
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_M6_other_shells_complete(make, table, shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
+    script = make.folder() / "script"
+    script.write_text(hffs("completion", shell).out)
+    env = {"PATH": f"{os.path.dirname(HFFS)}:/usr/bin:/bin", "HOME": str(make.folder())}
+    if shell == "fish":
+        for line, offers in (("hffs umo", {"umount"}), ("hffs mount --prefetch ", {"off", "adaptive", "file", "snapshot"}),
+                             ("hffs gc --unr", {"--unreferenced"}), ("hffs config ", {"check"})):
+            done = subprocess.run(["fish", "-N", "-c", f"source {script}; complete -C {shlex.quote(line)}"], env=env,
+                                  capture_output=True, text=True)
+            assert {each.split("\t")[0] for each in done.stdout.splitlines()} == offers and not done.stderr, (line, done)
+        return
+    # zsh's own functions need its line editor: what they are given is looked at.
+    ask = ("compdef() {{ :; }}; compadd() {{ shift; print -l -- $@; }}; . {script}; words=({words}); "
+           "CURRENT={at}; PREFIX={last}; _hffs")
+    for line, offers in (("hffs umo", {"umount"}), ("hffs mount --prefetch ", {"off", "adaptive", "file", "snapshot"}),
+                         ("hffs gc --unr", {"--unreferenced"}), ("hffs config ", {"check"})):
+        words = line.split(" ")
+        text = ask.format(script=script, words=" ".join(map(shlex.quote, words)), at=len(words), last=shlex.quote(words[-1]))
+        done = subprocess.run(["zsh", "-f", "-c", text], env=env, capture_output=True, text=True)
+        assert offers <= set(done.stdout.split()) and not done.stderr, (line, done)
+
+
+def spoken(text):
+    """The command lines of hffs in a text: those of its blocks of code, and those between backticks."""
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", text, re.M | re.S)
+    plain = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    for line in [*"\n".join(blocks).splitlines(), *re.findall(r"`([^`\n]*)`", plain)]:
+        line = re.sub(r"\s+#.*|-t hffs hffs", "", line)
+        for found in re.finditer(r"(?:^|[\s(\"`;&|])hffs ([^;&|)`]*)", line):
+            yield found[1].split(" -- ")[0].split()
+
+
+def test_M6_documents_name_no_command_or_flag_that_does_not_exist(table):
+    hidden = {"commands", "complete-repos"}
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
+                 ROOT / "scripts/packaging/README.md"]
+    seen = set()
+    for path in documents:
+        for words in spoken(path.read_text()):
+            name = next((each for each in words if not each.startswith("-")), None)
+            if name is None or not re.fullmatch(r"[a-z-]+", name) or words[0] != name:
+                continue
+            command = f"{name} {words[1]}" if len(words) > 1 and f"{name} {words[1]}" in table else name
+            if name in hidden or (command not in table and any(each.startswith(f"{name} ") for each in table)):
+                continue
+            assert command in table, f"{path.name}: hffs {' '.join(words)}"
+            seen.add(command)
+            for flag in words[1:]:
+                flag = flag.split("=")[0].strip(",.:'\"[]")
+                if re.fullmatch(r"--[a-z-]+", flag) and flag != "--help":
+                    assert flag in flags_of(table[command]), f"{path.name}: hffs {' '.join(words)}"
+    assert len(seen) > 10

@@ -97,6 +97,8 @@ def test_D7_from_install_to_purge(make, machine, manager, packages):
     assert machine.does("getent", "passwd", "hffs")
     assert 'fuse.sshfs fuse.hffs"' in machine.path("/etc/updatedb.conf").read_text()
     assert machine.path("/var/lib/hffs").is_dir()
+    assert "complete -F _hffs hffs" in machine.path("/usr/share/bash-completion/completions/hffs").read_text()
+    assert machine.path("/usr/share/man/man1/hffs.1.gz").exists() and machine.path("/usr/share/man/man1/hffs-mount.1.gz").exists()
     with open(machine.path("/etc/default/hffs"), "a", encoding="utf-8") as file:
         file.write(f"HF_ENDPOINT={world.endpoint}\n")
     assert machine.does("stat", "-c", "%a", "/etc/default/hffs") == "600\n"
