@@ -12,7 +12,7 @@ import re
 import sys
 
 BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "record", "timer",
-        "flight", "recent", "tally"}
+        "flight", "globs", "recent", "tally"}
 # module: the public headers (beside those of base) that its sources may include.
 MAY_INCLUDE = {
     "base": set(),

@@ -138,10 +138,7 @@ class Catalog : public Trees {
                                                AccessControl& access, const Clock& clock,
                                                Metrics& metrics);
   ~Catalog() override = default;
-  // Nothing begins any more: what it would ask for later, it does not. Before the store goes, for who walks may keep the
-  // catalog longer.
-  virtual void stop() {}
-
+  virtual void stop() {}  // before the store goes: who walks may keep the catalog longer
   // A name in a published directory. Code::not_found: not there now (do not remember). An Entry with
   // node 0: not there, and remember for entry_ttl.
   virtual void lookup(const Caller& caller, NodeId parent, std::string_view name,

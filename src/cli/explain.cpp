@@ -78,7 +78,7 @@ Result<Below> find_below(const std::string& given) {
     if (!is_mount_root(walked.string())) continue;
     std::string behind;
     for (const std::string& rest : names) behind += (behind.empty() ? "" : "/") + rest;
-    return Below{walked.string(), behind};
+    return Below{walked.string(), std::filesystem::path(behind).lexically_normal().string()};
   }
   return fail(Code::not_found, "{} is not in a mount of hffs; `findmnt -t fuse.hffs` lists those that are", given);
 }

@@ -9,7 +9,6 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
              ROOT / "examples/README.md"]
 # What is run is `sh`; what cannot be (a session's output, trees, pictures) says so.
 LANGUAGES = {"sh", "text", "console", "toml", "ini", "yaml", "python", "json", "c", "cpp"}
-NEEDS = re.compile(r"<!-- needs: ([a-z ]+) -->")
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,6 @@ class Block:
     line: int
     language: str
     text: str
-    needs: tuple  # commands of hffs without which it is not run
 
     @property
     def place(self):
@@ -27,16 +25,14 @@ class Block:
 
 def blocks_of(document):
     lines = document.read_text().splitlines()
-    found, begin, before = [], None, ""
+    found, begin = [], None
     for number, line in enumerate(lines, 1):
         fence = re.match(r"\s*```(\w*)", line)
         if begin is None:
             if fence:
-                needs = NEEDS.fullmatch(before.strip())
-                begin, language, needs = number, fence[1], tuple(needs[1].split()) if needs else ()
-            before = line
+                begin, language = number, fence[1]
         elif fence:
-            found.append(Block(document, begin, language, "\n".join(lines[begin:number - 1]), needs))
-            begin, before = None, ""
+            found.append(Block(document, begin, language, "\n".join(lines[begin:number - 1])))
+            begin = None
     assert begin is None, f"{document}:{begin}: the block does not end"
     return found

@@ -13,7 +13,7 @@ def test_it_reaches_nothing_but_itself(terminal):
 
 
 def test_a_command_that_fails_is_noticed(terminal):
-    block = Block(ROOT / "README.md", 1, "sh", "hffs status --no-such-flag", ())
+    block = Block(ROOT / "README.md", 1, "sh", "hffs status --no-such-flag")
     code, said = terminal.type([block])
     assert code == 2 and "@@@ README.md:1" in said
 

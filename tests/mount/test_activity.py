@@ -135,6 +135,8 @@ def test_E3_a_path_is_explained_from_name_to_bytes(make):
     own = mount.repo(repo.id) / "trees/mine.json"
     own.write_text("{}")
     assert "of your own" in explained(mount, own)["kind"]
+    assert explained(mount, f"{mount.repo(repo.id)}/refs/../snapshots/./main/model.bin")["file"]["hash"] == file["hash"]
+    assert explained(mount, mount.box / "link/../models--acme--nowhere", code=3)["problem"]["code"] == "not_found"
     refused(mount.hffs("explain", "/etc/passwd"), 3, "not in a mount", "findmnt")
     refused(mount.hffs("explain", "./nothing/here"), 3, "not in a mount")
     refused(mount.hffs("explain"), 2, "PATH")
@@ -153,6 +155,12 @@ def test_E3_offline_what_is_missing_is_said_to_be_refused(make):
     assert errno_of(lambda: open(mount.file(repo, "model.bin"), "rb")) == errno.EIO
     [failure] = explained(mount, mount.file(repo, "model.bin"))["failures"]
     assert failure["code"] == "offline" and "hffs import" in failure["remedy"]
+    mount.umount()
+    mount.remount("--offline", "--offline-partial")
+    assert "refused" not in explained(mount, mount.file(repo, "model.bin"))["file"]["next_open"]
+    mount.umount()
+    mount.remount("--verify", "strict")
+    assert "verified before" in explained(mount, mount.file(repo, "model.bin"))["file"]["next_open"]
 
 
 def open_and_read(path):
@@ -183,25 +191,46 @@ def test_E4_each_hears_of_his_own(make, root):
 
 
 def test_E4_the_words_of_an_error_name_no_other_place(make, root):
+    """Two private repositories have the content: whichever is asked, each user hears of his own."""
     world = make.world()
-    token = world.hub.add_user("alice")
+    alice, bob = world.hub.add_user("alice"), world.hub.add_user("bob")
     mount = make.mount(world, "--allow-other", "--read-deadline", "1")
     data = fresh_bytes(2 * MIB)
-    secret = world.add({"model.bin": data}, private=True, allowed=["alice"])
-    public = world.add({"copy.bin": data})
+    his = world.add({"his.bin": data}, private=True, allowed=["bob"])
+    hers = world.add({"hers.bin": data}, private=True, allowed=["alice"])
 
-    def stat_it(path):
-        os.stat(path)
-    in_child(stat_it, str(mount.file(secret, "model.bin")), user=ALICE, prefix=["env", f"HF_TOKEN={token}"])
-    in_child(stat_it, str(mount.file(public, "copy.bin")), user=BOB)
-    world.hub.down(origin=True)
-
-    def try_it(path):
+    def try_it(path, do):
         try:
-            open(path, "rb").read()
+            return os.stat(path).st_size if do == "stat" else len(open(path, "rb").read())
         except OSError as error:
             return error.errno
-    assert in_child(try_it, str(mount.file(public, "copy.bin")), user=BOB) == errno.EIO
-    [failure] = activity(mount, user=BOB)["failures"]
-    assert failure["repo"] == public.name and secret.name not in json.dumps(failure)
-    assert failure["remedy"]
+
+    def as_each(do):
+        return [in_child(try_it, str(mount.file(repo, name)), do, user=user, prefix=["env", f"HF_TOKEN={token}"])
+                for repo, name, user, token in ((his, "his.bin", BOB, bob), (hers, "hers.bin", ALICE, alice))]
+    assert as_each("stat") == [2 * MIB, 2 * MIB]
+    world.hub.down(origin=True)
+    assert as_each("read") == [errno.EIO, errno.EIO]
+    for user, own, other in ((BOB, his, hers), (ALICE, hers, his)):
+        [failure] = activity(mount, user=user)["failures"]
+        assert failure["repo"] == own.name and other.name not in json.dumps(failure), failure
+        assert failure["remedy"] and other.name not in mount.hffs("explain", mount.file(own, next(iter(own.content))), user=user).out
+
+
+def test_E4_what_a_program_calls_itself_commands_no_terminal(make):
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add({"model.bin": fresh_bytes(MIB)})
+
+    def named(path):
+        import ctypes
+        ctypes.CDLL(None).prctl(15, b"\x1b]0;x\x07\xc2\x9b31m", 0, 0, 0)
+        data = open(path, "rb").read()
+        say(len(data))
+        hear()
+    child = make.child(named, str(mount.file(repo, "model.bin")))
+    assert child.heard() == MIB
+    shown = mount.hffs("top", "--once", "--delay", "0.1", "--state-dir", mount.state).out
+    assert "?]0;x??31m" in shown and "\x1b" not in shown and "\x9b" not in shown
+    child.tell()
+    child.result()

@@ -6,9 +6,26 @@ import signal
 import subprocess
 import time
 
-from lab import ALICE, HFFS, MIB, eventually
+from lab import ALICE, HFFS, MIB, eventually, in_child
 from test_command_line import refused
 from world import fresh_bytes, quiet
+
+
+def say_to(socket_path, requests, pause=0):
+    """Over the control socket: the answers."""
+    import json
+    import socket
+    import time
+    answers = []
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(socket_path)
+        with control.makefile("rw") as file:
+            for request in requests:
+                file.write(json.dumps(request) + "\n")
+                file.flush()
+                answers.append(json.loads(file.readline()))
+                time.sleep(pause)
+    return answers
 
 
 def prefetch(mount, *words, code=0, user=None):
@@ -115,12 +132,29 @@ def test_Q4_what_cannot_be_had_is_named_and_the_rest_comes(make):
     world.hub.faults.add("status", code=404, error_code="EntryNotFound", on="resolve", path="*/model.bin")
     done = mount.hffs("prefetch", repo.name, "--json", "--state-dir", mount.state)
     report = json.loads(done.out)
-    assert done.code != 0 and [file["path"] for file in report["failed"]] == ["model.bin"], done
-    assert report["files_done"] == 4 and report["failed"][0]["message"] and "model.bin" not in done.err.split("first for")[0]
+    assert done.code == 3 and [(file["path"], file["code"]) for file in report["failed"]] == [("model.bin", "not_found")], done
+    assert report["files_done"] == 4 and report["files_failed"] == 1 and "model.bin" in report["failed"][0]["message"]
     refused(mount.hffs("prefetch", "acme/nowhere", "--state-dir", mount.state), 3, "acme/nowhere")
     refused(mount.hffs("prefetch", f"{repo.name}@nope", "--state-dir", mount.state), 3, "nope")
     refused(mount.hffs("prefetch", "a b", "--state-dir", mount.state), 2, "not a repository")
     refused(mount.hffs("prefetch", "--state-dir", mount.state), 2, "REPO")
+
+
+def test_Q4_another_place_of_the_same_content_is_as_good(make):
+    world = make.world()
+    mount = make.mount(world)
+    data = fresh_bytes(2 * MIB)
+    gone = world.add({"old.bin": data})
+    os.stat(mount.file(gone, "old.bin"))
+    world.hub.delete_repo(gone.name)
+    repo = world.add({"model.bin": data})
+    assert prefetch(mount, repo.name)["failed"] == []
+    # … also where the order's own place refuses.
+    more = fresh_bytes(2 * MIB)
+    first, second = world.add({"first.bin": more}), world.add({"second.bin": more})
+    os.stat(mount.file(first, "first.bin"))
+    world.hub.faults.add("status", code=404, error_code="EntryNotFound", on="resolve", path="*/second.bin")
+    assert prefetch(mount, second.name)["failed"] == []
 
 
 def test_Q4_an_origin_that_is_away_is_waited_for(make):
@@ -142,10 +176,15 @@ def test_Q4_wrong_bytes_are_fetched_again_and_in_the_end_given_up(make):
     world = make.world()
     mount = make.mount(world)
     repo = model(world)
-    fault = world.hub.faults.add("corrupt", on=("content", "bytes"), path=f"*{repo.etags['model.bin']}*", count=1)
-    assert prefetch(mount, repo.name)["files_done"] == 5
-    fault.remove()
+    wrong = dict(on=("content", "bytes"), path=f"*{repo.etags['model.bin']}*")
+    with world.hub.faults.add("corrupt", count=1, **wrong):
+        assert prefetch(mount, repo.name)["files_done"] == 5
     assert mount.file(repo, "model.bin").read_bytes() == repo.content["model.bin"]
+    other = world.add({"model.bin": fresh_bytes(2 * MIB)})
+    with world.hub.faults.add("corrupt", on=("content", "bytes"), path=f"*{other.etags['model.bin']}*"):
+        done = mount.hffs("prefetch", other.name, "--json", "--state-dir", mount.state)
+    [file] = json.loads(done.out)["failed"]
+    assert (done.code, file["code"]) == (10, "corrupt"), done
 
 
 def test_Q5_it_is_taken_from_the_user_s_budget(make, root):
@@ -172,6 +211,11 @@ def test_Q5_nobody_prefetches_what_he_may_not_see_nor_looks_at_another_s(make, r
     eventually(lambda: prefetches(mount), 10, "the order")
     seen = json.loads(mount.hffs("top", "--json", "--state-dir", mount.state, user=ALICE).out)
     assert seen["prefetches"] == []
+    [job] = [each["job"] for each in prefetches(mount)]
+    for command_name in ("prefetch-progress", "prefetch-cancel"):
+        answer = in_child(say_to, os.readlink(mount.point / ".hffs"), [{"command": command_name, "job": job}], user=ALICE)
+        assert answer[0]["error"]["code"] == "not_found", answer
+    refused(mount.hffs("prefetch", repo.name, "--stop", "--state-dir", mount.state, user=ALICE), 3, "no prefetch")
     stall.remove()
     assert command.wait(60) == 0
     command.communicate()
@@ -184,6 +228,48 @@ def test_Q6_in_the_background_the_daemon_goes_on_by_itself(make):
     done = mount.hffs("prefetch", repo.name, "--background", "--state-dir", mount.state)
     assert done.code == 0 and "hffs top" in done.out
     eventually(lambda: [(each["running"], each["files_done"]) for each in prefetches(mount)] == [(False, 5)], 20, "its end")
+
+
+def test_Q6_it_is_ended_by_name(make):
+    world = make.world()
+    mount = make.mount(world)
+    repo = model(world)
+    world.hub.faults.add("stall", on=("content", "bytes"), path=f"*{repo.etags['model.bin']}*")
+    assert mount.hffs("prefetch", repo.name, "--background", "--state-dir", mount.state).code == 0
+    assert "1 prefetch stopped" in mount.hffs("prefetch", repo.name, "--stop", "--state-dir", mount.state).out
+    eventually(lambda: not prefetches(mount)[0]["running"], 5, "its end")
+    refused(mount.hffs("prefetch", repo.name, "--stop", "--state-dir", mount.state), 3, "no prefetch")
+
+
+def test_Q6_the_same_order_is_one_and_those_that_ended_are_in_nobody_s_way(make):
+    world = make.world()
+    mount = make.mount(world)
+    repo = model(world)
+    stall = world.hub.faults.add("stall", on=("content", "bytes"), path=f"*{repo.etags['model.bin']}*")
+    order = {"command": "prefetch", "repo": repo.name, "stays": True}
+    socket = os.readlink(mount.point / ".hffs")
+    first, again, other = say_to(socket, [order, order, {**order, "exclude": ["*.bin"]}])
+    assert first["job"] == again["job"] != other["job"]
+    stall.remove()
+    eventually(lambda: not any(each["running"] for each in prefetches(mount)), 20, "their end")
+    # More than are remembered.
+    answers = say_to(socket, [{**order, "include": [f"*{number}*", "config.json"]} for number in range(300)], pause=0.01)
+    assert all("job" in answer for answer in answers), answers[-1]
+
+
+def test_Q6_the_daemon_ends_while_it_is_asked_for_much(make):
+    """The listing is not here, a file stalls, and an order waits: nothing of it keeps the daemon."""
+    world = make.world()
+    mount = make.mount(world)
+    one, two = model(world), model(world)
+    world.hub.faults.add("stall", on=("content", "bytes"), path=f"*{one.etags['model.bin']}*")
+    assert mount.hffs("prefetch", one.name, "--background", "--state-dir", mount.state).code == 0
+    world.hub.faults.add("stall", on="tree")
+    command = begin(mount, two.name)
+    eventually(lambda: world.asked(kind="tree"), 10, "the question")
+    mount.umount()
+    command.communicate(timeout=60)
+    assert command.returncode not in (0, 70)
 
 
 def test_Q6_what_nobody_looks_at_any_more_ends(make):
@@ -231,4 +317,7 @@ def test_Q8_who_calls_itself_hf_and_downloads_has_it_brought(make):
                20, "the files")
     assert not world.content(repo.etags["model.bin"])
     run("hf", "--revision", "nope", other.id)
-    assert len(prefetches(mount)) == 1
+    time.sleep(1.1)
+    run("hf", "--revision", "a\nforged line", other.id)
+    time.sleep(0.5)
+    assert len(prefetches(mount)) == 1 and "forged line" not in mount.log()

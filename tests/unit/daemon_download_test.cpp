@@ -18,7 +18,7 @@ TEST(DownloadWords, TheRepositoryItsKindAndItsRevision) {
   ASSERT_TRUE(plain);
   EXPECT_EQ(plain->repo.text(), "acme/model");
   EXPECT_EQ(plain->revision, "main");
-  EXPECT_THAT(plain->include, IsEmpty());
+  EXPECT_THAT(plain->files.include, IsEmpty());
   const auto data = parse_download({"huggingface-cli", "download", "--repo-type", "dataset", "acme/rows", "--revision=v1"});
   ASSERT_TRUE(data);
   EXPECT_EQ(data->repo.text(), "datasets/acme/rows");
@@ -28,12 +28,31 @@ TEST(DownloadWords, TheRepositoryItsKindAndItsRevision) {
 TEST(DownloadWords, PatternsOfBothKindsAndNamesOfFiles) {
   const auto many = parse_download({"hf", "download", "acme/model", "--include", "*.json", "*.txt", "--exclude", "*.bin", "x/*"});
   ASSERT_TRUE(many);
-  EXPECT_THAT(many->include, ElementsAre("*.json", "*.txt"));
-  EXPECT_THAT(many->exclude, ElementsAre("*.bin", "x/*"));
-  const auto names = parse_download({"hf", "download", "--token", "hf_secret", "acme/model", "a.json", "b.json", "--quiet"});
+  EXPECT_THAT(many->files.include, ElementsAre("*.json", "*.txt"));
+  EXPECT_THAT(many->files.exclude, ElementsAre("*.bin", "x/*"));
+  const auto names = parse_download({"hf", "download", "--token", "hf_secret", "acme/model", "a.json", "b.json", "--quiet", "-q"});
   ASSERT_TRUE(names);
   EXPECT_EQ(names->repo.text(), "acme/model");
-  EXPECT_THAT(names->include, ElementsAre("a.json", "b.json"));
+  EXPECT_THAT(names->files.include, ElementsAre("a.json", "b.json"));
+  // Names leave no room for patterns, as in 2.4; the name behind a pattern is one.
+  const auto both = parse_download({"hf", "download", "acme/model", "--exclude", "*.bin", "config.json"});
+  ASSERT_TRUE(both);
+  EXPECT_THAT(both->files.include, ElementsAre("config.json"));
+  EXPECT_THAT(both->files.exclude, IsEmpty());
+}
+
+TEST(DownloadWords, ByItsAddress) {
+  const auto address = parse_download({"hf", "download", "hf://datasets/acme/rows@v2"});
+  ASSERT_TRUE(address);
+  EXPECT_EQ(address->repo.text(), "datasets/acme/rows");
+  EXPECT_EQ(address->revision, "v2");
+}
+
+TEST(DownloadWords, MoreThanAPersonWritesIsNone) {
+  Words words{"hf", "download", "acme/model"};
+  for (int i = 0; i < 100; ++i) words.push_back("file" + std::to_string(i));
+  EXPECT_FALSE(parse_download(words));
+  EXPECT_FALSE(parse_download({"hf", "download", "acme/model", "--revision", "a\nb"}));
 }
 
 TEST(DownloadWords, WhatDoesNotFillTheCacheIsNone) {
