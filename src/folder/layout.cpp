@@ -30,9 +30,9 @@ std::optional<BlobId> blob_of_link(const std::string& target) {
   return *blob;
 }
 
-class Reader {
+class LayoutReader {
  public:
-  Reader(Found& found, bool plain) : found_(found), plain_(plain) {}
+  LayoutReader(Found& found, bool plain) : found_(found), plain_(plain) {}
 
   // All files below `place`, which are those of the repository below `path`.
   void walk(const std::string& place, const std::string& path, std::vector<FoundFile>& files,
@@ -146,7 +146,7 @@ void look_at_blobs(Found& found, const std::string& place, const FoundRepo& repo
 
 void read_repo(Found& found, const RepoId& id, const std::string& place) {
   FoundRepo repo{.id = id};
-  Reader reader(found, false);
+  LayoutReader reader(found, false);
   const auto snapshots = found.folder.list(join(place, "snapshots"));
   if (!snapshots) note_unlisted(found, join(place, "snapshots"), snapshots.error());
   for (const auto& [name, type] : snapshots ? *snapshots : std::vector<Folder::Item>{}) {
@@ -208,14 +208,14 @@ void read_refs(Found& found, FoundRepo& repo, const std::string& place) {
 
 FoundCommit read_commit(Found& found, const std::string& place, const CommitId& commit) {
   FoundCommit taken{.id = commit};
-  Reader(found, false).walk(join(place, "snapshots/" + commit.hex()), "", taken.files);
+  LayoutReader(found, false).walk(join(place, "snapshots/" + commit.hex()), "", taken.files);
   taken.listing = read_listing(found.folder, join(place, "trees/" + commit.hex() + ".json"));
   return taken;
 }
 
 FoundCommit read_files(Found& found, const std::string& place) {
   FoundCommit taken;
-  Reader(found, true).walk(place, "", taken.files);
+  LayoutReader(found, true).walk(place, "", taken.files);
   return taken;
 }
 

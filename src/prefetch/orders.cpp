@@ -44,7 +44,7 @@ void Orders::work() {
   if (orders_.size() > 1) std::rotate(orders_.begin(), orders_.begin() + 1, orders_.end());
 }
 
-void Orders::note(const Fetched& event) {
+void Orders::note(const BytesCame& event) {
   Active& file = *event.file;
   const ByteRange range = bytes_of(event.run, file.file.blob.size);
   file.in_flight -= std::min(file.in_flight, range.size);
@@ -83,7 +83,7 @@ void Orders::not_kept(Active& file) {
   rest(file, "the disk does not keep it: it is full, or at its limit");
 }
 
-void Orders::note(const Settled& event) {
+void Orders::note(const Judged& event) {
   Active& file = *event.file;
   file.verifying = false;
   if (!event.result) return not_kept(file);
@@ -227,7 +227,7 @@ Result<void> Orders::pump(Order& order, Active& file) {
     const std::uint64_t begun = transfer_.fetch_ahead(
         file.blob, {file.sources.front()}, range,
         [post = post_, held = *self, run, incarnation = file.blob->identity().incarnation,
-         charge](Result<void> result) { post(Fetched{held, incarnation, run, std::move(result), charge}); });
+         charge](Result<void> result) { post(BytesCame{held, incarnation, run, std::move(result), charge}); });
     charge->begun(begun);
   }
   return {};
@@ -236,7 +236,7 @@ Result<void> Orders::pump(Order& order, Active& file) {
 void Orders::ask_verdict(const std::shared_ptr<Active>& file) {
   file->verifying = true;
   file->blob->when_settled(
-      [post = post_, file](Result<void> result) { post(Settled{file, std::move(result)}); });
+      [post = post_, file](Result<void> result) { post(Judged{file, std::move(result)}); });
 }
 
 }  // namespace hffs::prefetch

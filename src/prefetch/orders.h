@@ -44,18 +44,18 @@ struct Order {
 };
 
 // What has come, or has not; and a verdict.
-struct Fetched {
+struct BytesCame {
   std::shared_ptr<Active> file;
   std::uint32_t incarnation = 0;
   BlockRun run;
   Result<void> result;
   std::shared_ptr<Charge> charge;
 };
-struct Settled {
+struct Judged {
   std::shared_ptr<Active> file;
   Result<void> result;
 };
-using OrderEvent = std::variant<Fetched, Settled>;
+using OrderEvent = std::variant<BytesCame, Judged>;
 
 class Orders {
  public:
@@ -72,8 +72,8 @@ class Orders {
   void work();
 
  private:
-  void note(const Fetched& event);
-  void note(const Settled& event);
+  void note(const BytesCame& event);
+  void note(const Judged& event);
   void work_on(Order& order);
   bool activate(Order& order);
   void refused(const std::shared_ptr<Active>& file, const Error& error);
