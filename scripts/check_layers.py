@@ -41,6 +41,7 @@ ONLY_IN = {
     r"spdlog/.*": "src/base/",
     r"CLI/.*": "src/cli/",
     r"toml\+\+/.*|toml\.hpp": "src/daemon/",
+    r"microhttpd\.h": "src/daemon/",
 }
 # public header: the public headers that it may include, by the same arrows.
 HEADER_OWNER = {"hub": "hub", "credentials": "hub", "probe": "hub", "store": "store", "blob": "store", "bounds": "store", "scrub": "store",

@@ -4,7 +4,7 @@
 // reverse. start() gives a mounted, answering daemon or nothing at all; stop leaves no mount and no
 // thread. Threads: main thread only; start(), run() and the destructor block.
 //
-// Also the settings, and the socket over which others speak to a running daemon.
+// Also the settings, and the sockets over which others speak to a running daemon.
 #pragma once
 
 #include <chrono>
@@ -57,6 +57,9 @@ struct Config {
   BudgetLimits budget;   // user_bytes, total_bytes, user_requests
   // What a user may write into the mount; nothing: no limit.
   std::optional<std::uint64_t> user_size = std::uint64_t{256} << 30, user_files = 100'000;
+  std::string status_page;  // as PageSocket takes it; empty: there is none
+  int page_socket = -1;     // in a worker: what its keeper listens on, …
+  std::string page_address;  // … and where that is
   bool old_kernel = false;  // fuse_features = "5.15": no passthrough, as on such a kernel
 };
 
@@ -64,13 +67,15 @@ struct Config {
 struct Flags {
   std::string mount_point;
   std::optional<std::string> config_file, state_dir, log_level, log_file, prefetch, max_size, min_free,
-      verify, source;
+      verify, source, status_page;
   std::vector<std::string> endpoints;
   std::optional<bool> allow_other, offline, offline_partial;
   std::optional<double> ref_ttl, read_deadline;  // seconds
   bool foreground = false;
   std::optional<std::string> worker_of;    // this process is a keeper's worker: the mount point
   std::optional<std::string> worker_user;  // whom it becomes, as WorkerUser::text() has it
+  std::optional<int> page_socket;          // and this descriptor the status page's, at …
+  std::optional<std::string> page_address;
 };
 using Environment = std::function<std::optional<std::string>(std::string_view name)>;
 Environment process_environment();
@@ -127,6 +132,22 @@ Result<std::string> make_store_directory(const std::string& state_dir);
 std::string control_socket(const std::string& state_dir);
 // Of `hffs adopt`: beside the store, and nobody's but root's.
 std::string adopt_journal(const std::string& state_dir);
+
+// Where browsers and Prometheus ask: "127.0.0.1:PORT", "[::1]:PORT", or "unix:/PATH", a file for who runs the daemon alone.
+// The keeper's, so that workers come and go behind it. Blocks on the disk.
+class PageSocket {
+ public:
+  // busy: somebody listens there. exists: something else lies there.
+  static Result<PageSocket> listen(const std::string& address);
+  PageSocket(PageSocket&& other) noexcept : socket_(std::move(other.socket_)), file_(std::move(other.file_)) {}
+  ~PageSocket();  // takes the file away
+  int get() const { return socket_.get(); }
+
+ private:
+  PageSocket(UniqueFd socket, std::string file) : socket_(std::move(socket)), file_(std::move(file)) {}
+  UniqueFd socket_;
+  std::string file_;  // empty: none
+};
 
 // A conversation with a running daemon. Blocks, at most `limit` for each answer.
 class ControlClient {

@@ -88,6 +88,7 @@ struct KeeperOptions {
   // The worker: a program and its arguments. Its socket is descriptor kWorkerSocket.
   std::vector<std::string> worker;
   UniqueFd directory;  // where it begins; none: here
+  int inherited = -1;  // a descriptor that it gets as well, under the number that it has here; none: -1
   std::function<void()> ready;  // the first time
   bool service = false;  // says how it goes to the service manager that $NOTIFY_SOCKET names, if any
   // A worker that was not heard of for so long is ended.

@@ -52,6 +52,10 @@ void add_settings(CLI::App* command, Flags& flags) {
       ->add_option("--read-deadline", flags.read_deadline,
                    "How long a reader waits for missing bytes before it gets EIO [900]")
       ->type_name("SECONDS");
+  command
+      ->add_option("--status-page", flags.status_page,
+                   "A page for browsers, and figures for Prometheus: 127.0.0.1:PORT, [::1]:PORT or unix:/PATH [off]")
+      ->type_name("ADDRESS");
 }
 
 

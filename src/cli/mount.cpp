@@ -88,6 +88,14 @@ Result<void> keep(const Config& config, const LogFile& log_file, UniqueFd direct
   if (!words) return fail(words);
   auto store = make_store_directory(config.state_dir);
   if (!store) return fail(store);
+  std::optional<PageSocket> page;
+  if (!config.status_page.empty()) {
+    auto listening = PageSocket::listen(config.status_page);
+    if (!listening) return fail(std::move(listening.error()).during("the status page"));
+    page.emplace(std::move(*listening));
+    words->insert(std::ranges::find(*words, "--worker-of"),
+                  {"--page-socket", std::to_string(page->get()), "--page-address", config.status_page});
+  }
   return run_keeper({.mount = {.mount_point = config.mount_point,
                                .source = config.source,
                                .allow_other = config.allow_other,
@@ -95,6 +103,7 @@ Result<void> keep(const Config& config, const LogFile& log_file, UniqueFd direct
                                .owner = user->uid},
                      .worker = std::move(*words),
                      .directory = std::move(directory),
+                     .inherited = page ? page->get() : -1,
                      .ready = [&] {
                        if (parent != nullptr)
                          parent->tell({});
@@ -168,6 +177,8 @@ void add_mount(CommandTable& table) {
   // Of a keeper to its worker; an empty group is shown nowhere.
   mount_->add_option("--worker-of", flags->worker_of)->group("");
   mount_->add_option("--worker-user", flags->worker_user)->group("");
+  mount_->add_option("--page-socket", flags->page_socket)->group("");
+  mount_->add_option("--page-address", flags->page_address)->group("");
   // Of mount.hffs: by what mount(8) finds the line of fstab again.
   mount_->add_option("--source", flags->source)->group("");
   add_settings(mount_, *flags);

@@ -155,6 +155,7 @@ nlohmann::json Commands::activity(const Peer& peer) const {
   activity["prefetches"] = prefetches_.list(peer);
   activity["now"] = {{"mount_point", parts_.config.mount_point},
                      {"version", HFFS_VERSION},
+                     {"worker_restarts", parts_.workers - 1},
                      {"offline", parts_.config.offline},
                      {"endpoints", endpoints()},
                      {"transfer", transfer()},

@@ -2,7 +2,7 @@
 //
 // What can be asked of a running daemon over its socket: status, path, stop, and what import_jobs.h,
 // verify_jobs.h, storage_commands.h, version_commands.h, login_commands.h, activity_commands.h and prefetch_commands.h have. Threads: answer() on the control
-// thread; completions on any. Blocks on the local disk only.
+// thread; what only looks (status, activity, ls, files) on any, as completions are. Blocks on the local disk only.
 #pragma once
 
 #include <functional>

@@ -177,6 +177,13 @@ Result<bool> Settings::strict() const {
   return fail(Code::invalid, "--verify: '{}' is neither complete nor strict", *flags_.verify);
 }
 
+Result<std::string> Settings::status_page() const {
+  if (!flags_.status_page) return file_.status_page.value_or("");
+  auto address = parse_status_page(*flags_.status_page);
+  if (!address) return fail(Code::invalid, "--status-page: {}", address.error().message);
+  return address;
+}
+
 namespace {
 
 Result<std::optional<std::uint64_t>> choose_size(std::string_view flag_name,
@@ -251,6 +258,8 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   if (!prefetch) return fail(prefetch);
   const auto strict = settings.strict();
   if (!strict) return fail(Error(strict.error()));
+  auto status_page = settings.status_page();
+  if (!status_page) return fail(status_page);
   auto level = settings.log_level();
   if (!level) return fail(level);
 
@@ -296,6 +305,9 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
     config.log_file = settings.absolute(*log_file);
   config.ref_ttl = *ref_ttl;
   config.read_deadline = *read_deadline;
+  config.status_page = std::move(*status_page);
+  config.page_socket = flags.page_socket.value_or(config.page_socket);
+  config.page_address = flags.page_address.value_or(config.page_address);
   config.old_kernel = file.old_kernel.value_or(false);
   config.sync_interval = file.sync_interval.value_or(config.sync_interval);
   if (auto apart = check_apart(config, flags.worker_of.has_value()); !apart) return fail(apart);

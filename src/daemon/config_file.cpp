@@ -102,6 +102,13 @@ Result<void> take_features(const toml::node& value, FileSettings& into) {
   return {};
 }
 
+Result<void> take_status_page(const toml::node& value, FileSettings& into) {
+  auto address = parse_status_page(value.value_exact<std::string>().value_or(""));
+  if (!address) return fail(address);
+  into.status_page = std::move(*address);
+  return {};
+}
+
 Result<void> take_level(const toml::node& value, FileSettings& into) {
   const auto text = value.value_exact<std::string>();
   into.log_level = text ? parse_level(*text) : std::nullopt;
@@ -224,6 +231,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"offline_partial", take_switch<&FileSettings::offline_partial>},
     {"log_level", take_level},
     {"log_file", take_text<&FileSettings::log_file>},
+    {"status_page", take_status_page},
     {"ref_ttl", take_seconds<&FileSettings::ref_ttl>},
     {"read_deadline", take_seconds<&FileSettings::read_deadline>},
     {"sync_interval", take_seconds<&FileSettings::sync_interval>},

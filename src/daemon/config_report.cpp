@@ -139,6 +139,8 @@ Result<SettingsReport> report_config(const Flags& flags, const Environment& envi
   constexpr double kDay = 24 * 3'600;
   report.add("scrub", config->scrub.count() == 0 ? json("off") : json(static_cast<double>(config->scrub.count()) / kDay),
              {.in_file = file.scrub.has_value()});
+  report.add("status_page", config->status_page.empty() ? json("off") : json(config->status_page),
+             {.flag = given(flags.status_page, "--status-page"), .in_file = file.status_page.has_value()});
   report.add("fuse_features", config->old_kernel ? "5.15" : "all", {.in_file = file.old_kernel.has_value()});
   add_policy(report, *config, file);
   return report.take();

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -32,6 +31,7 @@
 #include "import_jobs.h"
 #include "origin.h"
 #include "own_process.h"
+#include "status_page.h"
 #include "verify_jobs.h"
 
 namespace hffs {
@@ -43,13 +43,6 @@ constexpr std::chrono::milliseconds kFarewell{1'000};
 void ring(const UniqueFd& event) {
   const std::uint64_t one = 1;
   (void)!::write(event.get(), &one, sizeof(one));
-}
-
-Handover::Index index_of(const Config& config) {
-  struct stat found {};
-  const std::string path = store_directory(config.state_dir) + "/index/data.mdb";
-  if (::stat(path.c_str(), &found) != 0) return {};
-  return {.device = found.st_dev, .inode = found.st_ino};
 }
 
 class RunningDaemon final : public Daemon {
@@ -102,6 +95,7 @@ class RunningDaemon final : public Daemon {
   std::unique_ptr<ImportJobs> imports_;
   std::shared_ptr<VerifyJobs> verifications_;
   std::shared_ptr<Commands> commands_;
+  std::unique_ptr<StatusPage> page_;
   bool started_ = false;
   std::thread session_;
   Result<void> session_result_;
@@ -141,7 +135,7 @@ Result<void> RunningDaemon::take_over() {
 
 // Node ids are made of its rows, and the kernel keeps them.
 Result<void> RunningDaemon::check_index() const {
-  if (!handover_->session() || handover_->index() == index_of(config_)) return {};
+  if (!handover_->session() || handover_->index() == index_of(config_.state_dir)) return {};
   return fail(Code::unsupported,
               "what is mounted is of another index than that of {}; unmount, and mount again",
               config_.state_dir);
@@ -186,7 +180,7 @@ Result<void> RunningDaemon::open_parts() {
     keeper_.abort();
     return same;
   }
-  handover_->keep_index(index_of(config_));
+  handover_->keep_index(index_of(config_.state_dir));
 
   if (auto opened = open_gate(); !opened) return opened;
   transfer_ = TransferEngine::create({.read_deadline = config_.read_deadline}, *origin_, *store_,
@@ -289,6 +283,10 @@ Result<void> RunningDaemon::listen() {
       });
   if (!control) return fail(control);
   control_ = std::move(*control);
+  page_ = StatusPage::open(config_, [commands = commands_.get()](const Peer& peer, const nlohmann::json& request,
+                                                                 Done<nlohmann::json> done) {
+    commands->answer(peer, request, {}, std::move(done));
+  });
   return {};
 }
 
@@ -367,6 +365,7 @@ void RunningDaemon::end_session() {
 
 RunningDaemon::~RunningDaemon() {
   if (control_) control_->stop();
+  page_.reset();
   serving_.lock()->reset();
   commands_.reset();
   // First, for an import may hang at a server that does not answer: the mount must not hang with it.

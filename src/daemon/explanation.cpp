@@ -51,7 +51,8 @@ json to_json(const Error& error, const std::string& message) {
   return {{"code", info(error.code).name}, {"message", message}, {"remedy", info(error.code).remedy}};
 }
 
-// For each part of the file, in percent.
+}  // namespace
+
 json here_by_part(const Blob& blob) {
   const std::uint64_t size = blob.identity().size, parts = std::min(kParts, std::max<std::uint64_t>(size, 1));
   json list = json::array();
@@ -66,8 +67,6 @@ json here_by_part(const Blob& blob) {
   }
   return list;
 }
-
-}  // namespace
 
 bool Viewer::hears_of(uid_t user) const {
   return peer.owner || user == peer.uid;

@@ -28,6 +28,9 @@ struct Viewer {
   nlohmann::json tell(const Activity::Failure& failure) const;
 };
 
+// For each of up to 64 equal parts of a file, how much of it is here, in percent.
+nlohmann::json here_by_part(const Blob& blob);
+
 class Explanation : public std::enable_shared_from_this<Explanation> {
  public:
   static void begin(std::shared_ptr<const ActivityCommands::Parts> parts, const Peer& peer, std::string path,

@@ -3,6 +3,7 @@
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +16,13 @@ namespace hffs {
 
 std::string store_directory(const std::string& state_dir) {
   return state_dir + "/hffs-v1";
+}
+
+Handover::Index index_of(const std::string& state_dir) {
+  struct stat found {};
+  const std::string path = store_directory(state_dir) + "/index/data.mdb";
+  if (::stat(path.c_str(), &found) != 0) return {};
+  return {.device = found.st_dev, .inode = found.st_ino};
 }
 
 Result<std::string> make_store_directory(const std::string& state_dir) {

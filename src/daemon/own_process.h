@@ -5,10 +5,14 @@
 
 #include <string>
 
+#include "hffs/keeper.h"
+
 namespace hffs {
 
 // The store's directory below a state directory.
 std::string store_directory(const std::string& state_dir);
+// Which index lies there; all 0 if none does.
+Handover::Index index_of(const std::string& state_dir);
 // Each open blob is a descriptor, for all users together; the usual soft limit is 1,024.
 void raise_descriptor_limit();
 

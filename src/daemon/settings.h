@@ -28,6 +28,7 @@ class Settings {
   Result<Level> log_level() const;
   Result<PrefetchPolicy> prefetch() const;
   Result<bool> strict() const;
+  Result<std::string> status_page() const;
   const FileSettings& file() const { return file_; }
   const std::string& file_path() const { return file_path_; }  // empty: there is none
   std::string absolute(const std::string& path) const;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "explanation.h"
 #include "request.h"
 #include "walk.h"
 
@@ -53,12 +54,15 @@ json to_json(const TreeFile& file) {
 }
 
 // A page of files, and where the next begins.
-json page_of(const std::vector<TreeFile>& files, std::size_t from) {
+json page_of(const std::vector<TreeFile>& files, std::size_t from, Store* parts_in) {
   json page = json::array();
   std::size_t at = from, bytes = 0;
   for (; at < files.size() && page.size() < kMostFiles && bytes < kMostPathBytes; ++at) {
     page.push_back(to_json(files[at]));
     bytes += files[at].path.size();
+    const BlobInfo& blob = files[at].blob;
+    if (parts_in == nullptr || blob.verified || blob.bytes_here == 0) continue;
+    if (const auto opened = parts_in->open_blob(blob.number)) page.back()["here_by_part"] = here_by_part(**opened);
   }
   return {{"files", std::move(page)}, {"next", at < files.size() ? json(at) : json()}};
 }
@@ -179,12 +183,14 @@ void VersionCommands::files(const json& request, Done<json> done) const {
   if (!asks) return done(fail(Error(asks.error())));
   const auto from = number_of(request, "from");
   if (!from) return done(fail(Error(from.error())));
+  const auto parts = switch_of(request, "parts");
+  if (!parts) return done(fail(Error(parts.error())));
   auto give = [versions = versions_, repo = *repo, commit = *commit, from = *from,
-               done = std::move(done)](Result<void> asked) mutable {
+               store = *parts ? &parts_.store : nullptr, done = std::move(done)](Result<void> asked) mutable {
     auto tree = versions.tree(repo, commit);
     // What is known is told though the Hub cannot be heard; that it could not be, too.
     if (!tree) return done(asked ? fail(tree) : fail(asked));
-    json answer = page_of(tree->files, from);
+    json answer = page_of(tree->files, from, store);
     answer["self_attested"] = tree->self_attested;
     answer["asked"] = asked.has_value();
     if (!asked) answer["reason"] = asked.error().message;

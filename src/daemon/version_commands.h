@@ -50,7 +50,8 @@ class VersionCommands {
   // {"repo", "revision", "ask"}: what a ref reads: the index's word, what it is frozen at for the peer,
   // and, asked, the Hub's. Changes nothing.
   void ref(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done) const;
-  // {"repo", "commit", "ask", "from"}: a page of a commit's files; asked, the Hub's listing of it.
+  // {"repo", "commit", "ask", "from", "parts"}: a page of a commit's files; asked, the Hub's listing of it; with the parts of
+  // those that are here in part.
   void files(const nlohmann::json& request, Done<nlohmann::json> done) const;
   // {"repo", "revision", "commit", "all"}.
   void freeze(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done) const;

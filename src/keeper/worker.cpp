@@ -27,6 +27,7 @@ Result<Worker> start_worker(const KeeperOptions& options, bool own_image) {
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     if (options.directory) (void)!::fchdir(options.directory.get());
+    if (options.inherited >= 0) ::fcntl(options.inherited, F_SETFD, 0);
     // dup2 onto itself would leave the flag that closes it.
     if (ends->second.get() == kWorkerSocket ? ::fcntl(kWorkerSocket, F_SETFD, 0) == 0
                                             : ::dup2(ends->second.get(), kWorkerSocket) >= 0)
