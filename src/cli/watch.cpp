@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "watch.h"
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "bars.h"
 #include "progress.h"
 
 namespace hffs::cli {
@@ -28,7 +28,7 @@ constexpr std::chrono::seconds kMeanOver{10}, kSilence{3};
 
 std::string text_at(const json& object, const char* key) {
   const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+  return found != object.end() && found->is_string() ? printable(found->get<std::string>()) : std::string();
 }
 
 std::uint64_t number_at(const json& object, const char* key) {
@@ -139,10 +139,9 @@ void Watch::write(const std::string& line) {
     fmt::print(stderr, "hffs: {}\n", line);
     return;
   }
-  winsize window{};
-  const bool known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 10;
+  const std::size_t columns = std::max<std::size_t>(terminal_size(STDERR_FILENO).first, 17);
   // A line that is broken by the terminal could not be written over.
-  fmt::print(stderr, "\r\033[Khffs: {}", line.substr(0, known ? window.ws_col - 7U : 72U));
+  fmt::print(stderr, "\r\033[Khffs: {}", line.substr(0, columns - 7));
   std::fflush(stderr);
   written_ = true;
 }

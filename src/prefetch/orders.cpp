@@ -62,6 +62,8 @@ void Orders::note(const BytesCame& event) {
   file.cursor = std::min(file.cursor, event.run.first);
   if (event.result) return;  // it came, and is not kept: all of the file is looked at again, behind its end
   event.charge->failed(missing_bytes_of(*file.blob, range));
+  // Several requests hear the same refusal.
+  if (event.refusals != file.refusals) return;
   if (is_final(event.result.error().code)) return refused(event.file, event.result.error());
   rest(file, told_of(file, event.result.error()));
 }
@@ -71,6 +73,7 @@ void Orders::refused(const std::shared_ptr<Active>& file, const Error& error) {
   if (!file->refusal) file->refusal = Error{error.code, told_of(*file, error), {}};
   if (error.code != Code::over_quota && error.code != Code::offline && file->sources.size() > 1) {
     file->sources.erase(file->sources.begin());
+    ++file->refusals;
     return;
   }
   for (Order& order : orders_)
@@ -226,8 +229,10 @@ Result<void> Orders::pump(Order& order, Active& file) {
     const auto self = std::ranges::find_if(order.active, [&](const auto& each) { return each.get() == &file; });
     const std::uint64_t begun = transfer_.fetch_ahead(
         file.blob, {file.sources.front()}, range,
-        [post = post_, held = *self, run, incarnation = file.blob->identity().incarnation,
-         charge](Result<void> result) { post(BytesCame{held, incarnation, run, std::move(result), charge}); });
+        [post = post_, held = *self, run, incarnation = file.blob->identity().incarnation, charge,
+         refusals = file.refusals](Result<void> result) {
+          post(BytesCame{held, incarnation, run, std::move(result), charge, refusals});
+        });
     charge->begun(begun);
   }
   return {};

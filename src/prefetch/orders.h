@@ -21,6 +21,7 @@ struct Active {
   std::shared_ptr<Blob> blob;
   std::vector<FileSource> sources;  // the order's own first; who refuses goes
   std::optional<Error> refusal;     // the first source's
+  int refusals = 0;                 // sources that are gone
   BlockIndex cursor = 0;         // what lies before it is here, or was asked for
   std::uint64_t in_flight = 0;   // bytes
   bool verifying = false;
@@ -50,6 +51,7 @@ struct BytesCame {
   BlockRun run;
   Result<void> result;
   std::shared_ptr<Charge> charge;
+  int refusals = 0;  // of the file, when it was asked for
 };
 struct Judged {
   std::shared_ptr<Active> file;

@@ -150,7 +150,7 @@ def test_Q4_another_place_of_the_same_content_is_as_good(make):
     repo = world.add({"model.bin": data})
     assert prefetch(mount, repo.name)["failed"] == []
     # … also where the order's own place refuses.
-    more = fresh_bytes(2 * MIB)
+    more = fresh_bytes(20 * MIB)  # several requests hear the same refusal
     first, second = world.add({"first.bin": more}), world.add({"second.bin": more})
     os.stat(mount.file(first, "first.bin"))
     world.hub.faults.add("status", code=404, error_code="EntryNotFound", on="resolve", path="*/second.bin")
