@@ -73,6 +73,8 @@ class Versions {
   };
   // Repositories behind `after` (0: from the start), as many as are told of in a moment.
   Page list(std::uint32_t after) const;
+  // One of them; none: it is not known here.
+  std::optional<KnownRepo> find(const RepoId& repo) const;
   // What a ref reads, as of the last time that the Hub said so.
   std::optional<KnownRef> find_ref(const RepoId& repo, const std::string& revision) const;
   // The files that are known of a commit, by path. Code::not_found: the index has no such commit.

@@ -72,40 +72,68 @@ void mark_pins(const ReadTxn& txn, const std::vector<Pin>& pins, std::vector<Kno
   visit_frozen_refs(txn, [&](const FrozenRef& ref) { mark(ref.repo, ref.commit); });
 }
 
+// Repositories as they are told of, while they are gathered.
+struct Listing {
+  std::vector<KnownRepo> repos;
+  std::vector<Content> contents;
+  std::size_t entries = 0;
+
+  void add(const ReadTxn& txn, const catalog::RepoRow& row) {
+    std::vector<std::pair<std::size_t, CommitRow>> commits;
+    repos.push_back(load_known(txn, row, commits));
+    for (const auto& [place, commit] : commits) {
+      contents.push_back({repos.size() - 1, place, blobs_of(txn, commit)});
+      entries += commit.next_position;
+    }
+  }
+  bool full() const {
+    return repos.size() >= kMostRepos || contents.size() >= kMostCommits || entries >= kMostEntries;
+  }
+  void count_bytes(Store& store) {
+    for (const Content& content : contents) {
+      KnownCommit& known = repos[content.repo].commits[content.commit];
+      for (const std::uint64_t number : content.blobs) {
+        const auto blob = store.blob(number);
+        if (!blob) continue;
+        known.bytes += blob->size;
+        known.bytes_here += blob->verified ? blob->size : blob->bytes_here;
+        if (const auto opened = store.bounds().last_open(number); opened && opened > known.last_used)
+          known.last_used = opened;
+      }
+    }
+  }
+};
+
 }  // namespace
 
 Versions::Page Versions::list(std::uint32_t after) const {
   Page page;
-  std::vector<Content> contents;
+  Listing listing;
   store_.read([&](const ReadTxn& txn) {
-    std::size_t entries = 0;
     catalog::visit_repos(txn, after, [&](const catalog::RepoRow& row) {
-      std::vector<std::pair<std::size_t, CommitRow>> commits;
-      page.repos.push_back(load_known(txn, row, commits));
-      for (const auto& [place, commit] : commits) {
-        contents.push_back({page.repos.size() - 1, place, blobs_of(txn, commit)});
-        entries += commit.next_position;
-      }
-      if (page.repos.size() < kMostRepos && contents.size() < kMostCommits &&
-          entries < kMostEntries)
-        return true;
+      listing.add(txn, row);
+      if (!listing.full()) return true;
       page.next = row.number;
       return false;
     });
-    mark_pins(txn, load_pins(txn), page.repos);
+    mark_pins(txn, load_pins(txn), listing.repos);
   });
-  for (const Content& content : contents) {
-    KnownCommit& known = page.repos[content.repo].commits[content.commit];
-    for (const std::uint64_t number : content.blobs) {
-      const auto blob = store_.blob(number);
-      if (!blob) continue;
-      known.bytes += blob->size;
-      known.bytes_here += blob->verified ? blob->size : blob->bytes_here;
-      if (const auto opened = store_.bounds().last_open(number); opened && opened > known.last_used)
-        known.last_used = opened;
-    }
-  }
+  listing.count_bytes(store_);
+  page.repos = std::move(listing.repos);
   return page;
+}
+
+std::optional<KnownRepo> Versions::find(const RepoId& repo) const {
+  Listing listing;
+  store_.read([&](const ReadTxn& txn) {
+    const auto number = catalog::find_repo(txn, repo);
+    const auto row = number ? catalog::load_repo(txn, *number) : std::nullopt;
+    if (!row) return;
+    listing.add(txn, *row);
+    mark_pins(txn, load_pins(txn), listing.repos);
+  });
+  listing.count_bytes(store_);
+  return listing.repos.empty() ? std::nullopt : std::optional(std::move(listing.repos.front()));
 }
 
 std::optional<KnownRef> Versions::find_ref(const RepoId& repo, const std::string& revision) const {

@@ -19,7 +19,6 @@ Examples:
   hffs ls openai/whisper-tiny --json
   hffs ls --outdated)";
 
-
 struct ListArguments {
   std::string repo;  // empty: all
   bool outdated = false, json = false;
@@ -39,23 +38,23 @@ std::string short_commit(const json& commit) {
 }
 
 Result<json> load_repos(const ListArguments& arguments) {
-  std::string wanted;
+  json repos = json::array(), request{{"command", "ls"}, {"from", 0}};
   if (!arguments.repo.empty()) {
     const auto repo = parse_repo(arguments.repo);
     if (!repo) return fail(Error(repo.error()));
-    wanted = repo->text();
+    request["only"] = repo->text();
   }
-  json repos = json::array(), from = 0;
-  while (!from.is_null()) {
-    auto page = ask(arguments.where, {{"command", "ls"}, {"from", from}}, kLongAnswer);
+  while (!request.at("from").is_null()) {
+    auto page = ask(arguments.where, request, kLongAnswer);
     if (!page) return page;
-    for (json& repo : page->at("repos"))
-      if (wanted.empty() || repo.at("repo") == wanted) repos.push_back(std::move(repo));
-    from = page->at("next");
+    for (json& repo : page->at("repos")) repos.push_back(std::move(repo));
+    request["from"] = page->at("next");
   }
-  if (repos.empty() && !wanted.empty())
+  if (repos.empty() && request.contains("only")) {
+    const std::string wanted = request.at("only");
     return fail(Code::not_found, "{} is not known here; look it up in the mount first{}", wanted,
                 suggest_repo(arguments.where, wanted));
+  }
   return repos;
 }
 

@@ -133,15 +133,26 @@ std::optional<Done<json>> VersionCommands::answer(const Peer& peer, const json& 
 Result<json> VersionCommands::list(const json& request,
                                    const std::function<bool(const RepoId&)>& sees,
                                    const std::function<bool(const RepoId&)>& is_public) const {
+  json repos = json::array();
+  const auto tell = [&](const KnownRepo& repo) {
+    repos.push_back(to_json(repo));
+    repos.back()["public"] = is_public(repo.repo);
+  };
+  // Not "repo", by whose rights the Hub would be asked first: a list sends no request.
+  if (request.contains("only")) {
+    const auto name = text_of(request, "only", std::nullopt);
+    if (!name) return fail(Error(name.error()));
+    const auto only = RepoId::parse_user(*name);
+    if (!only) return fail(Error(only.error()));
+    // Who does not see it does not learn by how long this takes that it is there.
+    if (const auto known = sees(*only) ? versions_.find(*only) : std::nullopt) tell(*known);
+    return json{{"repos", std::move(repos)}, {"next", nullptr}};
+  }
   const auto from = number_of(request, "from");
   if (!from) return fail(Error(from.error()));
   const auto page = versions_.list(static_cast<std::uint32_t>(*from));
-  json repos = json::array();
   for (const KnownRepo& repo : page.repos)
-    if (sees(repo.repo)) {
-      repos.push_back(to_json(repo));
-      repos.back()["public"] = is_public(repo.repo);
-    }
+    if (sees(repo.repo)) tell(repo);
   return json{{"repos", std::move(repos)}, {"next", page.next ? json(*page.next) : json()}};
 }
 
