@@ -3,7 +3,9 @@
 import os
 import pty
 import select
+import socket
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 from . import machine
@@ -66,12 +68,14 @@ def list_large(stage, mount, repo):
 @measure("commands", "index")
 def commands(stage):
     """Beside 10,000 repositories in the index: each command that only asks answers within 50 ms (median, its start and end
-    included), and a `hffs top` that looks each second costs at most 2 % of a core, its daemon's part included."""
+    included); a `hffs top` that looks each second costs at most 2 % of a core, its daemon's part included, and so does the
+    status page that a browser shows (the browser's own work apart)."""
     world = stage.world()
     count = stage.size(10_000, 200)
     repos = [world.add({"config.json": b"{}", "model.bin": b"the same everywhere"}, id=f"acme/repo-{place:05}")
              for place in range(count)]
-    with stage.mount(world) as mount:
+    port = free_port()
+    with stage.mount(world, None, None, "--status-page", f"127.0.0.1:{port}") as mount:
         with ThreadPoolExecutor(8) as pool:
             for _ in pool.map(lambda repo: os.lstat(mount.file(repo, "config.json")), repos):
                 pass
@@ -84,6 +88,14 @@ def commands(stage):
                        ours=lambda words=words: timed(lambda: mount.hffs(*words, *(where if words != ["--help"] else []))))
         yield Case("hffs top, a look each second", "value", at_most(2, "% of a core"), of="share", scale=100, cold=True,
                    ours=lambda: top_share(mount))
+        yield Case("the status page, open in a browser", "value", at_most(2, "% of a core"), of="share", scale=100, cold=True,
+                   ours=lambda: page_share(mount, port))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def timed(action):
@@ -115,3 +127,23 @@ def top_share(mount, seconds=5):
     os.close(terminal)
     os.waitpid(pid, 0)
     return {"share": spent / (time.monotonic() - began)}
+
+
+def page_share(mount, port, seconds=10):
+    """Where there is no browser its questions are asked without one."""
+    from browser import Browser, why_not  # in tests/mount, which the stage has put on the path
+
+    if why_not():
+        return share_while(mount, seconds, lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/api/activity").read())
+    with Browser() as browser:
+        browser.open(f"http://127.0.0.1:{port}/")
+        browser.until("return document.body.innerText.includes('acme/repo-')")
+        return share_while(mount, seconds, lambda: None)
+
+
+def share_while(mount, seconds, each_second):
+    before, began = processor_time(mount.worker), time.monotonic()
+    while time.monotonic() - began < seconds:
+        each_second()
+        time.sleep(1)
+    return {"share": (processor_time(mount.worker) - before) / (time.monotonic() - began)}

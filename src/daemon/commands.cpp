@@ -171,15 +171,17 @@ nlohmann::json Commands::activity(const Peer& peer) const {
 nlohmann::json Commands::status(const Peer& peer) const {
   const Config& config = parts_.config;
   const auto uptime = parts_.clock.now() - started_;
-  nlohmann::json self_attested = nlohmann::json::array();
-  for (const SelfAttested& each : parts_.catalog->self_attested(kMostSelfAttested))
-    if (sees(peer, each.repo)) self_attested.push_back({{"repo", each.repo.text()},
-                             {"commit", each.commit.hex()},
-                             {"imported_by", each.importer == kFolderItself ? nlohmann::json() : nlohmann::json(each.importer)}});
   const Store::Usage store = parts_.store.usage();
   const Bounds::State bounds = parts_.store.bounds().state();
   const Catalog::Usage catalog =
       parts_.catalog->usage([&](const RepoId& repo) { return sees(peer, repo); });
+  nlohmann::json self_attested = nlohmann::json::array();
+  if (catalog.self_attested != 0)
+    for (const SelfAttested& each : parts_.catalog->self_attested(kMostSelfAttested))
+      if (sees(peer, each.repo))
+        self_attested.push_back({{"repo", each.repo.text()},
+                                 {"commit", each.commit.hex()},
+                                 {"imported_by", each.importer == kFolderItself ? nlohmann::json() : nlohmann::json(each.importer)}});
   const ReadMode mode = parts_.read_mode();
   return {
       {"version", HFFS_VERSION},
