@@ -25,6 +25,10 @@ constexpr int kGood = 0, kDamaged = 101, kMute = 102;
 constexpr unsigned kMostSeconds = 300;
 constexpr MDB_dbi kFreePages = 0;  // lmdb.h names it nowhere; mdb_stat reads it so
 constexpr MDB_dbi kMostNames = 64;
+// What a page in the file is, in its header (MDB_page in mdb.c of LMDB 0.9): flags behind a number of 8 bytes and 2 of
+// padding. A page that says besides that it was copied already is written to where it lies, and the map may not be.
+constexpr std::size_t kFlagsAt = 10;
+constexpr std::uint16_t kLeaf = 0x02, kOverflow = 0x04;
 // Those that need no other to be understood; first, so that they are saved before the damage is met.
 constexpr std::array kSavedTables{Table::meta, Table::pins};
 constexpr std::array kStoreTables{Table::blobs, Table::blob_names, Table::blob_uses,
@@ -70,6 +74,12 @@ class Walk {
       if (!good) damaged(name, "it names pages that there cannot be");
     });
   }
+  void names() {
+    const std::string_view name = "the list of tables";
+    MDB_dbi handle = 0;
+    check(mdb_dbi_open(txn_, nullptr, 0, &handle), name);
+    rows(handle, name, {});
+  }
   void table(Table table, bool save) {
     const std::string name(info(table).name);
     MDB_dbi handle = 0;
@@ -92,6 +102,12 @@ class Walk {
     answer_.end(kDamaged, fmt::format("{}: {}", name, how));
   }
 
+  void page_is(std::uint16_t wanted, const char* page, std::string_view name) {
+    std::uint16_t flags = 0;
+    std::memcpy(&flags, page + kFlagsAt, sizeof(flags));
+    if (flags != wanted) damaged(name, "a page of it is not what it should be");
+  }
+
   void rows(MDB_dbi handle, std::string_view name,
             const std::function<void(std::string_view, std::string_view)>& visit) {
     MDB_cursor* cursor = nullptr;
@@ -105,6 +121,12 @@ class Walk {
     int status = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
     for (; status == 0; status = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
       const std::string_view now = to_view(key);
+      const auto page_of = [&](const MDB_val& part) {
+        const auto* at = static_cast<const char*>(part.mv_data);
+        return at - reinterpret_cast<std::uintptr_t>(at) % stat.ms_psize;
+      };
+      page_is(kLeaf, page_of(key), name);
+      if (value.mv_size != 0 && page_of(value) != page_of(key)) page_is(kOverflow, page_of(value), name);
       // Keys of the free list are integers in the machine's order.
       if (handle != kFreePages && count > 0 && now <= before) damaged(name, "its keys are out of order");
       before = now;
@@ -153,6 +175,7 @@ bool is_damage(int status) {
   MDB_envinfo about{};
   mdb_env_info(env, &about);
   Walk walk(txn, answer);
+  walk.names();
   for (const Table table : kSavedTables) walk.table(table, true);
   walk.free_pages(about.me_last_pgno);
   for (const Table table : kStoreTables) walk.table(table, false);

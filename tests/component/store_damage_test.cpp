@@ -330,6 +330,37 @@ TEST_F(DamageTest, WhatStandsByItselfIsCarriedOver) {
   expect_all_kept();
 }
 
+// LMDB writes to where it lies what says that it was copied already: into a map that may only be read.
+TEST_F(DamageTest, APageThatSaysItWasCopiedIsDamage) {
+  open();
+  fill_some(30);
+  close();
+  const fs::path whole = directory_.path() + "/whole";
+  fs::copy(root(), whole, fs::copy_options::recursive);
+  const Bytes index = file_content(index_file());
+  std::size_t pages = 0;
+  for (std::size_t at = 2 * 4'096; at < index.size() && !HasFailure(); at += 4'096) {
+    constexpr std::size_t kFlagsAt = 10;
+    constexpr std::byte kLeaf{0x02}, kCopied{0x10};
+    if (index[at + kFlagsAt] != kLeaf || index[at + kFlagsAt + 1] != std::byte{0}) continue;
+    SCOPED_TRACE(fmt::format("page {}", at / 4'096));
+    fs::remove_all(root());
+    fs::copy(whole, root(), fs::copy_options::recursive);
+    heard_ = std::make_unique<Heard>();
+    Bytes damaged = index;
+    damaged[at + kFlagsAt] |= kCopied;
+    write_file(index_file(), damaged);
+    const auto opened = try_open();
+    ASSERT_TRUE(opened) << opened.error().message;
+    expect_all_kept();
+    const Bytes more = content(9'000 + pages, 100);
+    fill_and_verify(add(more), more);
+    close();
+    ++pages;
+  }
+  EXPECT_GT(pages, 5u);
+}
+
 // Wherever the damage is, the store opens, and what it shows is right. An index that was not put aside was
 // not hit where it counts.
 TEST_F(DamageTest, NoiseAnywhereInTheIndexIsSurvived) {
