@@ -1,12 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ask.h"
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
+#include <thread>
 
 #include "commands.h"
+#include "hffs/posix.h"
 #include "suggestion.h"
 
 namespace hffs::cli {
+namespace {
+
+// A worker that was killed, or hung, has a successor by then.
+constexpr std::chrono::seconds kSuccession{6};
+constexpr std::chrono::seconds kBetweenWorkers{2};
+
+bool changes_nothing(const nlohmann::json& request) {
+  constexpr std::array kQuestions{"status", "activity", "explain", "path", "ls", "files", "ref", "pins", "recorded"};
+  return std::ranges::find(kQuestions, request.at("command").get<std::string>()) != kQuestions.end();
+}
+
+}  // namespace
 
 Result<std::string> find_socket(const DaemonName& where) {
   if (!where.mount_point.empty()) return load_control_link(where.mount_point);
@@ -38,14 +54,29 @@ Result<nlohmann::json> ask(const DaemonName& where, const nlohmann::json& reques
                            std::chrono::milliseconds limit) {
   auto socket = find_socket(where);
   if (!socket) return fail(socket);
+  const auto began = std::chrono::steady_clock::now();
   auto daemon = ControlClient::connect(*socket);
+  // One that ended takes its socket along; one that was killed leaves it to the next.
+  while (!daemon && daemon.error().code == Code::unreachable && exists(*socket) &&
+         std::chrono::steady_clock::now() < began + kBetweenWorkers) {
+    std::this_thread::sleep_for(kPause);
+    daemon = ControlClient::connect(*socket);
+  }
   if (!daemon) {
     if (daemon.error().code != Code::unreachable) return fail(daemon);
     return fail(Code::unreachable,
                 "{}; start one with `hffs mount`, or name its mount point or --state-dir",
                 daemon.error().message);
   }
-  auto answer = daemon->ask(request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), limit);
+  const std::string words = request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  auto answer = daemon->ask(words, limit);
+  // The next worker comes, if this was not the end.
+  const auto ended = std::chrono::steady_clock::now();
+  while (!answer && answer.error().code == Code::unreachable && changes_nothing(request) &&
+         std::chrono::steady_clock::now() < ended + kSuccession) {
+    std::this_thread::sleep_for(kPause);
+    if (auto next = ControlClient::connect(*socket); next) answer = next->ask(words, limit);
+  }
   if (!answer && answer.error().code == Code::not_found && request.contains("repo"))
     answer.error().message += suggest_repo(where, request.at("repo").get<std::string>());
   if (!answer) return fail(answer);

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import lab
 import pytest
-from lab import MIB, drop_caches, errno_of, eventually, is_gone, is_mounted
+from lab import HFFS, MIB, drop_caches, errno_of, eventually, is_gone, is_mounted
 from test_passthrough import OLD, verified
 from world import fresh_bytes
 
@@ -454,8 +454,19 @@ def test_K11_settings_that_are_wrong_change_nothing(make):
     assert mount.worker == before
 
 
+def test_K14_a_question_that_is_on_its_way_is_answered_by_the_next(make):
+    mount = make.mount(make.world())
+    before = mount.worker
+    os.kill(before, signal.SIGSTOP)
+    asking = subprocess.Popen([HFFS, "status", "--json", "--state-dir", mount.state], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    os.kill(before, signal.SIGKILL)
+    text, _ = asking.communicate(timeout=30)
+    assert asking.returncode == 0 and json.loads(text)["worker"]["pid"] != before, text
+
+
 def test_K12_the_worker_has_no_rights(make):
-    """Each of its threads. That it writes below its store alone: tests/unit/daemon_test.cpp."""
+    """Each of its threads. What it writes and reads: tests/unit/daemon_test.cpp, and O11."""
     mount = make.mount(make.world())
     kill(mount)
     check_rights(mount)
