@@ -11,6 +11,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ struct FolderOptions {
   std::chrono::milliseconds silence{5'000};
   std::chrono::milliseconds probe_interval{1'000};
   int readers = 6, hashers = 2;  // threads, at most
+  // Told when it could not be read, or a part of it; on a thread that may hang.
+  std::function<void(const std::string& path)> unreadable = [](const std::string&) {};
 };
 
 // Starts; the path need not be there yet. The destructor waits a moment for threads, and leaves behind

@@ -164,7 +164,7 @@ struct OriginOptions {
   std::vector<std::string> endpoints{"https://huggingface.co"};  // tried in order
   Secret token;                                                  // the daemon's own service token
   Credentials* credentials = nullptr;  // of users; outlives the origin. Null: there are none
-  std::string ca_bundle;  // a file or a directory; empty: the system's
+  std::string ca_bundle;  // a file or a directory; empty: the system's, system_ca_bundles()
   // Where redirects may lead though it is no public address: hosts, or ".suffix"; lower case.
   std::vector<std::string> internal_hosts;
   std::string user_agent = "hffs";
@@ -173,13 +173,13 @@ struct OriginOptions {
   std::chrono::milliseconds connect_timeout{5'000};
   std::chrono::milliseconds stall_timeout{15'000};  // no byte for this long ends a transfer
   int connections = 27;  // at most, to one host; a quarter of them is not for ranges: 21 are
-  // Tests: the retry and probe pace.
-  std::chrono::milliseconds probe_interval{1'000};
+  std::chrono::milliseconds probe_interval{1'000};  // Tests: the retry and probe pace
 };
 
 // Starts the network thread. The destructor stops it; every call still open hears Code::cancelled
 // before it returns. Proxies come from the usual variables (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
-Result<std::unique_ptr<Origin>> open_hub(OriginOptions options, const Clock& clock,
-                                         Metrics& metrics);
+Result<std::unique_ptr<Origin>> open_hub(OriginOptions options, const Clock& clock, Metrics& metrics);
+// What is trusted where no bundle is named: a file, a directory, as libcurl was built. Any thread; blocks on nothing.
+std::vector<std::string> system_ca_bundles();
 
 }  // namespace hffs

@@ -70,6 +70,9 @@ class Keeper {
   // Ends the connection: who has files of it open gets errors.
   virtual void abort() = 0;
 
+  // As SIGUSR1 to run_keeper(): this one cannot do any more what its successor could. Nothing happens in its first second.
+  virtual void ask_replacement() = 0;
+
   // The mount answers; or this worker cannot serve it, and ends.
   virtual void tell_ready() = 0;
   virtual void tell_failed(const Error& why) = 0;

@@ -67,7 +67,7 @@ Result<void> WithStateDirectory::open(const Config& config) {
   if (!store) return fail(store);
   store_ = std::move(*store);
   store_->bounds().protect(visit_staying_blobs);
-  auto origin = open_origin(config, nullptr, clock, metrics_);
+  auto origin = open_origin(config, nullptr, [](const std::string&) {}, clock, metrics_);
   if (!origin) return fail(origin);
   origin_ = std::move(*origin);
   access_ = allow_everybody();

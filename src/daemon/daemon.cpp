@@ -32,6 +32,7 @@
 #include "origin.h"
 #include "own_process.h"
 #include "status_page.h"
+#include "successor.h"
 #include "verify_jobs.h"
 
 namespace hffs {
@@ -67,6 +68,7 @@ class RunningDaemon final : public Daemon {
 
   const Config config_;
   Keeper& keeper_;
+  Successor successor_{keeper_, system_clock()};
   std::unique_ptr<Handover> handover_;
   Metrics metrics_;
   Activity activity_{system_clock()};
@@ -125,7 +127,8 @@ Result<void> RunningDaemon::take_over() {
   handover_ = std::move(*handover);
   if (auto fits = FuseServer::check_session(fuse_options(), keeper_, *handover_); !fits) return fits;
   if (auto same = check_index(); !same) return same;
-  auto origin = open_origin(config_, &grants_, system_clock(), metrics_);
+  auto origin = open_origin(
+      config_, &grants_, [this](const std::string& folder) { successor_.look_at(folder); }, system_clock(), metrics_);
   if (!origin) return fail(origin);
   origin_ = std::move(*origin);
   if (auto alone = keeper_.take_turn(); !alone) return alone;
@@ -191,8 +194,7 @@ Result<void> RunningDaemon::open_parts() {
       {.ref_ttl = config_.ref_ttl,
        .control_socket = control_socket(config_.state_dir),
        .owner = config_.user,
-       .group = config_.group},
-      *charged_, *store_, *access_, clock, metrics_);
+       .group = config_.group}, *charged_, *store_, *access_, clock, metrics_);
   if (!catalog) return fail(catalog);
   catalog_ = std::move(*catalog);
   store_->bounds().protect(visit_staying_blobs);
@@ -205,8 +207,7 @@ Result<void> RunningDaemon::open_parts() {
   // Offline every guess would be refused.
   prefetcher_ = Prefetcher::create(
       {.policy = offline ? PrefetchPolicy::off : config_.prefetch, .budget = budget_.get()},
-      *origin_, *catalog_,
-      *store_, *transfer_, clock, metrics_);
+      *origin_, *catalog_, *store_, *transfer_, clock, metrics_);
   prefetches_ = PrefetchQueue::create({}, *catalog_, *store_, *transfer_, *budget_, clock);
   auto files =
       FileSystem::open({.offline = offline,

@@ -10,10 +10,15 @@ constexpr std::string_view kFolder = "file://";
 
 }  // namespace
 
-bool has_folder(const Config& config) {
+std::vector<std::string> folders_of(const Config& config) {
+  std::vector<std::string> folders;
   for (const std::string& endpoint : config.endpoints)
-    if (endpoint.starts_with(kFolder)) return true;
-  return false;
+    if (endpoint.starts_with(kFolder)) folders.push_back(endpoint.substr(kFolder.size()));
+  return folders;
+}
+
+bool has_folder(const Config& config) {
+  return !folders_of(config).empty();
 }
 
 bool has_hub(const Config& config) {
@@ -23,15 +28,14 @@ bool has_hub(const Config& config) {
 }
 
 Result<std::unique_ptr<Origin>> open_origin(const Config& config, Credentials* credentials,
+                                            std::function<void(const std::string& folder)> unreadable,
                                             const Clock& clock, Metrics& metrics) {
   std::vector<std::unique_ptr<Origin>> folders;
+  for (std::string& path : folders_of(config))
+    folders.push_back(open_folder({.path = std::move(path), .unreadable = unreadable}, metrics));
   std::vector<std::string> hubs;
-  for (const std::string& endpoint : config.endpoints) {
-    if (endpoint.starts_with(kFolder))
-      folders.push_back(open_folder({.path = endpoint.substr(kFolder.size())}, metrics));
-    else
-      hubs.push_back(endpoint);
-  }
+  for (const std::string& endpoint : config.endpoints)
+    if (!endpoint.starts_with(kFolder)) hubs.push_back(endpoint);
   std::unique_ptr<Origin> hub;
   if (!hubs.empty()) {
     auto opened = open_hub({.endpoints = std::move(hubs),

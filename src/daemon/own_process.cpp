@@ -7,9 +7,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
+#include <filesystem>
 
 #include "control_server.h"
 #include "hffs/daemon.h"
+#include "hffs/hub.h"
+#include "origin.h"
 #include "sandbox.h"
 
 namespace hffs {
@@ -41,10 +45,22 @@ std::string control_socket(const std::string& state_dir) {
 }
 
 Result<std::string> confine(const Config& config, const WorkerUser& user) {
+  const char* variable = ::getenv("HOME");
+  const std::filesystem::path home = variable != nullptr ? variable : "/root";
   auto store = make_store_directory(config.state_dir);
   if (!store) return fail(store);
   Sandbox sandbox{.user = user, .writable = {*store, "/dev/null"}};
   if (!config.log_file.empty()) sandbox.writable.push_back(config.log_file);
+  sandbox.readable = folders_of(config);
+  sandbox.readable.push_back(config.state_dir);  // what lies beside the store is looked at
+  std::vector<std::string> bundles = system_ca_bundles();
+  if (!config.ca_bundle.empty()) bundles.push_back(config.ca_bundle);
+  for (std::string& bundle : bundles) {
+    // Its successor of the same name is read, too; but not a whole home for that.
+    auto around = std::filesystem::path(bundle).parent_path();
+    if (around != "/" && around != home) sandbox.readable.push_back(std::move(around));
+    sandbox.readable.push_back(std::move(bundle));
+  }
   auto lacks = enter_sandbox(sandbox);
   // Each connection reads it.
   if (lacks && !config.ca_bundle.empty() && ::access(config.ca_bundle.c_str(), R_OK) != 0)

@@ -7,14 +7,18 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 
 #include "hffs/posix.h"
@@ -46,13 +50,22 @@ Result<void> drop_capabilities() {
 // Newer than some headers: Landlock's second, third and fifth version.
 constexpr std::uint64_t kRefer = 1u << 13, kTruncate = 1u << 14, kDeviceControl = 1u << 15;
 constexpr std::uint64_t kOfFiles =
-    LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | kTruncate | kDeviceControl;
+    LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | kTruncate | kDeviceControl;
 constexpr std::uint64_t kOfDirectories =
-    LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+    LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
     LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
     LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM | kRefer;
 constexpr std::uint64_t kNeverAllowed = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
                                         LANDLOCK_ACCESS_FS_MAKE_BLOCK | kDeviceControl;
+
+constexpr std::uint64_t kReading = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+
+// Where the resolver, OpenSSL, the C library and its modules look things up, each time anew, and where the kernel tells of
+// processes. Whole directories: what is in them is written anew and renamed, and a rule is about one file for ever.
+constexpr const char* kSystem[] = {"/etc",       "/usr",       "/lib",      "/lib64",     "/run",
+                                   "/proc",      "/sys",       "/nix/store", "/gnu/store", "/var/lib/sss",
+                                   "/var/lib/ca-certificates", "/var/cache/nscd", "/dev/null", "/dev/urandom", "/dev/random"};
+constexpr std::chrono::milliseconds kMoment{1'000};
 
 std::uint64_t known_to(long version) {
   std::uint64_t known = kOfFiles | kOfDirectories;
@@ -62,14 +75,34 @@ std::uint64_t known_to(long version) {
   return known;
 }
 
-Result<void> allow(int rules, const std::string& path, std::uint64_t handled) {
-  const UniqueFd place(::open(path.c_str(), O_PATH | O_CLOEXEC));
-  if (!place) return errno == ENOENT ? Result<void>{} : fail(system_error(errno, path));
+// A file system that hangs holds up nobody: another process asks it, which shares our table of descriptors.
+// None: it did not answer, or there is no such thing.
+UniqueFd open_in_time(const std::string& path) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return {};
+  const UniqueFd in(ends[0]), out(ends[1]);
+  const auto child = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
+  if (child == 0) {
+    const int opened = ::open(path.c_str(), O_PATH | O_CLOEXEC);
+    (void)!::write(out.get(), &opened, sizeof(opened));
+    ::_exit(0);
+  }
+  if (child < 0) return {};
+  pollfd answer{in.get(), POLLIN, 0};
+  int opened = -1;
+  const bool answered = ::poll(&answer, 1, static_cast<int>(kMoment.count())) > 0 &&
+                        ::read(in.get(), &opened, sizeof(opened)) == sizeof(opened);
+  ::kill(child, SIGKILL);
+  // One that hangs may not even end.
+  ::waitpid(child, nullptr, answered ? 0 : WNOHANG);
+  return UniqueFd(opened);
+}
+
+Result<void> allow(int rules, const std::string& path, std::uint64_t allowed, UniqueFd place) {
   struct stat found {};
   if (::fstat(place.get(), &found) != 0) return fail(system_error(errno, path));
   const std::uint64_t kind = S_ISDIR(found.st_mode) ? kOfFiles | kOfDirectories : kOfFiles;
-  const landlock_path_beneath_attr rule{.allowed_access = handled & kind & ~kNeverAllowed,
-                                        .parent_fd = place.get()};
+  const landlock_path_beneath_attr rule{.allowed_access = allowed & kind & ~kNeverAllowed, .parent_fd = place.get()};
   if (::syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0)
     return fail(system_error(errno, path));
   return {};
@@ -84,8 +117,18 @@ Result<UniqueFd> make_rules(const Sandbox& sandbox) {
   UniqueFd rules(static_cast<int>(
       ::syscall(SYS_landlock_create_ruleset, &handled, sizeof(handled.handled_access_fs), 0)));
   if (!rules) return fail(system_error(errno, "making Landlock's rules"));
-  for (const std::string& path : sandbox.writable)
-    if (auto added = allow(rules.get(), path, handled.handled_access_fs); !added) return fail(added);
+  for (const std::string& path : sandbox.writable) {
+    UniqueFd place(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (!place && errno == ENOENT) continue;
+    if (!place) return fail(system_error(errno, path));
+    if (auto added = allow(rules.get(), path, handled.handled_access_fs, std::move(place)); !added) return fail(added);
+  }
+  for (const char* path : kSystem)
+    if (UniqueFd place(::open(path, O_PATH | O_CLOEXEC)); place)
+      if (auto added = allow(rules.get(), path, kReading, std::move(place)); !added) return fail(added);
+  for (const std::string& path : sandbox.readable)
+    if (UniqueFd place = open_in_time(path); place)
+      if (auto added = allow(rules.get(), path, kReading, std::move(place)); !added) return fail(added);
   return rules;
 }
 
@@ -189,6 +232,12 @@ Result<std::string> enter_sandbox(const Sandbox& sandbox) {
   if (!refused) return fail(refused);
   if (!*refused) missing += missing.empty() ? "seccomp" : ", seccomp";
   return missing;
+}
+
+// The rules hold for open(2) alone: the rest of the kernel answers by the user's rights.
+bool shut_out(const std::string& directory) {
+  if (UniqueFd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) || errno != EACCES) return false;
+  return ::faccessat(AT_FDCWD, directory.c_str(), R_OK | X_OK, AT_EACCESS) == 0;
 }
 
 }  // namespace hffs

@@ -120,6 +120,7 @@ void FolderOrigin::probe() {
   keep_watching();
   prober_.run("", [self = shared_from_this()](const Io& io) {
     const auto looked = look_at(self->options_.path, io);
+    if (!looked) self->options_.unreadable(self->options_.path);
     self->post([self, looked] { self->probed(looked); });
   });
 }

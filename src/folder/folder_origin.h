@@ -184,6 +184,7 @@ void FolderOrigin::read(IoThreads& threads, std::uint64_t call, const std::strin
     else
       result = work(std::move(*folder), io);
     const bool denied = !result && result.error().code == Code::denied;
+    if (denied) self->options_.unreadable(self->options_.path);
     if (denied) result = fail(explain(fmt::format("{}/{}", self->options_.path, place), std::move(result.error())));
     self->post([self, absent, denied, result = std::move(result), then = std::move(then)]() mutable {
       if (absent) self->go_down(absent->message);

@@ -106,3 +106,15 @@ HeaderList configure(CURL* easy, const TransportSettings& settings, const HttpRe
 }
 
 }  // namespace hffs::hub
+
+namespace hffs {
+
+std::vector<std::string> system_ca_bundles() {
+  const auto* built = curl_version_info(CURLVERSION_NOW);
+  std::vector<std::string> bundles;
+  for (const char* each : {built->cainfo, built->capath})
+    if (each != nullptr) bundles.emplace_back(each);
+  return bundles;
+}
+
+}  // namespace hffs

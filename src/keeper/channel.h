@@ -27,6 +27,7 @@ enum class Say : std::uint32_t {
   read_token,     // wants an answer, with a descriptor; a user, and a process in the text
   unmount,        // wants an answer
   abort,
+  replace,
   ready,
   failed,  // a Code, and why
   alive,

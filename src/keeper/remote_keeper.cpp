@@ -64,6 +64,7 @@ class RemoteKeeper final : public Keeper {
     return answer ? Result<void>{} : fail(answer);
   }
   void abort() override { say({.say = Say::abort}); }
+  void ask_replacement() override { say({.say = Say::replace}); }
   void tell_ready() override { say({.say = Say::ready}); }
   void tell_failed(const Error& why) override {
     say({.say = Say::failed, .code = static_cast<std::int32_t>(why.code), .text = why.message});

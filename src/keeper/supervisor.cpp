@@ -171,6 +171,10 @@ void Supervisor::hear(std::optional<Worker>& worker) {
     case Say::abort:
       if (&worker == &worker_ && unmounted_) owner_.abort();
       return;
+    case Say::replace:
+      // One that asks for ever gets no more than a process each second of it.
+      if (&worker == &worker_ && worker->serving && Time::now() - *worker->serving >= kServed) replace(worker->pid);
+      return;
     case Say::alive:
     case Say::answer:
       return;

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import lab
 import pytest
-from lab import ALICE, HFFS, eventually
+from lab import ALICE, HFFS, eventually, exists
 from test_carry import check, fetched_nothing, make_cache, put_on_hub, some_files
 from test_lending import owners, private_home
 from test_passthrough import verified
@@ -131,6 +131,26 @@ def test_K13_what_a_worker_puts_in_the_logs_place_is_not_written_to(make, system
 
 
 # A folder as origin has the worker's
+
+
+def test_O11_a_folder_that_is_mounted_later_and_again(root, make):
+    """The rules that a worker has entered are about the directory that was there then."""
+    folder = make.folder() / "nas"
+    folder.mkdir()
+    mount = make.mount(None, endpoints=[f"file://{folder}"])
+    workers = [mount.worker]
+    for round in range(2):
+        id, files = f"acme/of-{round}", some_files()
+        subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
+        try:
+            make_cache(folder, id, "b" * 40, files)
+            eventually(lambda: exists(mount.repo(id) / "refs/main"), 20, "the folder")
+            check(mount, id, "b" * 40, files)
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True)
+        assert mount.worker not in workers, "the rules let it read anything"
+        workers.append(mount.worker)
+    assert mount.log().count("another one goes on") == 2
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["root", "hffs"])

@@ -28,8 +28,8 @@ class SandboxTest : public testing::Test {
   SandboxTest() {
     std::string pattern = (std::filesystem::temp_directory_path() / "hffs-box-XXXXXX").string();
     folder_ = mkdtemp(pattern.data());
-    for (const char* each : {"in", "in/one", "in/two", "out"}) std::filesystem::create_directory(folder_ + "/" + each);
-    std::ofstream(folder_ + "/out/there") << "text";
+    for (const char* each : {"in", "in/one", "in/two", "out", "lent"}) std::filesystem::create_directory(folder_ + "/" + each);
+    for (const char* each : {"/out/there", "/lent/there"}) std::ofstream(folder_ + each) << "text";
     std::ofstream(folder_ + "/log") << "";
   }
   ~SandboxTest() override { std::filesystem::remove_all(folder_); }
@@ -38,7 +38,8 @@ class SandboxTest : public testing::Test {
   int inside(const std::function<bool()>& action) {
     const pid_t child = ::fork();
     if (child == 0) {
-      const auto lacks = enter_sandbox({.user = {::geteuid(), ::getegid()}, .writable = {folder_ + "/in", folder_ + "/log", folder_ + "/missing"}});
+      const auto lacks = enter_sandbox({.user = {::geteuid(), ::getegid()}, .writable = {folder_ + "/in", folder_ + "/log", folder_ + "/missing"},
+                                         .readable = {folder_ + "/lent", folder_ + "/missing"}});
       if (!lacks) ::_exit(250);
       if (!lacks->empty()) ::_exit(251);
       errno = 0;
@@ -67,8 +68,8 @@ TEST_F(SandboxTest, ItWritesInItsOwnPlaceAlone) {
   EXPECT_EQ(inside([&] { return ::truncate((folder_ + "/in/two/new").c_str(), 5) == 0; }), 0);
   EXPECT_EQ(inside([&] { return ::unlink((folder_ + "/in/two/new").c_str()) == 0; }), 0);
   EXPECT_EQ(inside([&] { return can_open(folder_ + "/log", O_WRONLY | O_APPEND); }), 0);
-  EXPECT_EQ(inside([&] { return can_open(folder_ + "/out/there", O_RDONLY); }), 0);
   EXPECT_EQ(inside([&] { return can_open(folder_ + "/out/there", O_WRONLY); }), EACCES);
+  EXPECT_EQ(inside([&] { return can_open(folder_ + "/lent/there", O_WRONLY); }), EACCES);
   EXPECT_EQ(inside([&] { return can_open(folder_ + "/out/there", O_RDONLY | O_TRUNC); }), EACCES);
   EXPECT_EQ(inside([&] { return can_open(folder_ + "/out/new", O_WRONLY | O_CREAT); }), EACCES);
   EXPECT_EQ(inside([&] { return ::truncate((folder_ + "/out/there").c_str(), 0) == 0; }), EACCES);
@@ -78,6 +79,28 @@ TEST_F(SandboxTest, ItWritesInItsOwnPlaceAlone) {
   EXPECT_NE(inside([&] { return ::link((folder_ + "/out/there").c_str(), (folder_ + "/in/l").c_str()) == 0; }), 0);
   EXPECT_NE(inside([&] { return std::rename((folder_ + "/out/there").c_str(), (folder_ + "/in/there").c_str()) == 0; }), 0);
   EXPECT_EQ(inside([&] { return ::mknod((folder_ + "/in/null").c_str(), S_IFCHR | 0600, 0x103) == 0; }), EACCES);
+}
+
+TEST_F(SandboxTest, ItReadsWhatIsListed) {
+  SKIP_WHERE_THE_KERNEL_LACKS_IT();
+  for (const std::string& path : {folder_ + "/in", folder_ + "/log", folder_ + "/lent/there", folder_ + "/lent",
+                                  std::string("/etc/passwd"), std::string("/proc/self/status"), std::string("/dev/urandom")})
+    EXPECT_EQ(inside([&] { return can_open(path, O_RDONLY); }), 0) << path;
+  for (const std::string& path : {folder_ + "/out/there", folder_ + "/out", folder_, std::string("/")})
+    EXPECT_EQ(inside([&] { return can_open(path, O_RDONLY); }), EACCES) << path;
+  const auto is_shut_out = [&](const std::string& path) {
+    constexpr int kNo = 99;
+    const int found = inside([&] {
+      const bool out = shut_out(path);
+      errno = kNo;
+      return out;
+    });
+    EXPECT_TRUE(found == 0 || found == kNo) << found;
+    return found == 0;
+  };
+  EXPECT_TRUE(is_shut_out(folder_ + "/out"));
+  EXPECT_FALSE(is_shut_out(folder_ + "/lent"));
+  EXPECT_FALSE(is_shut_out(folder_ + "/missing"));
 }
 
 TEST_F(SandboxTest, ItHasNoRights) {
