@@ -17,7 +17,7 @@ constexpr int kMostFetches = 4;
 // matter of milliseconds, unless the disk does not take it.
 constexpr std::chrono::seconds kLongestRenewal{10};
 
-// Within this the kernel comes back after ESTALE.
+// Within this the kernel comes back: after ESTALE for the node, after EIO for a page of what failed.
 constexpr std::chrono::seconds kSecondTry{1};
 
 // The index or the disk does not keep a file as a whole: once more, and no further.
@@ -78,6 +78,7 @@ struct BlobReader::Wait {
   std::stop_token stop;
   Done<std::vector<std::byte>> done;
   std::shared_ptr<Charge> charge;
+  pid_t pid = 0;  // of who asked
   int fetches = 0;
   std::uint64_t missing = 0;  // blocks, when the last fetch of all began
   std::optional<Instant> renewing_since;
@@ -157,6 +158,26 @@ bool BlobReader::was_sent_here(NodeId node) {
   return found != refused_.end() && found->second.node.incarnation() < node.incarnation();
 }
 
+// Where a long read failed the kernel asks for a page of it by itself, a page fault up to three times.
+// Each of these would wait for a deadline of its own.
+void BlobReader::note_given_up(const Wait& wait, const Error& error) {
+  if (wait.pid == 0) return;
+  const Instant now = system_clock().now();
+  std::unique_lock lock(mutex_);
+  std::erase_if(given_up_, [&](const GivenUp& each) { return now - each.when > kSecondTry; });
+  given_up_.push_back({wait.node, wait.pid, wait.range, now, error});
+}
+
+std::optional<Error> BlobReader::given_up(const Caller& caller, NodeId node, ByteRange range) {
+  const Instant now = system_clock().now();
+  std::shared_lock lock(mutex_);
+  for (const GivenUp& each : given_up_)
+    if (each.pid == caller.pid && each.node == node && now - each.when <= kSecondTry &&
+        each.range.offset < range.end() && range.offset < each.range.end())
+      return each.error;
+  return std::nullopt;
+}
+
 void BlobReader::reopen(NodeId node, std::uint32_t count) {
   auto blob = store_.open_blob(node.blob_number());
   if (!blob) {
@@ -220,6 +241,7 @@ void BlobReader::read(const Caller& caller, NodeId node, ByteRange range, std::s
   if (options_.offline && !(*blob)->readable(needed))
     return done(fail(Code::offline, "{}: bytes {}+{} are not here, and the daemon is offline",
                      catalog_.describe(node), range.offset, range.size));
+  if (auto error = given_up(caller, node, range)) return done(fail(std::move(*error)));
   auto sources = catalog_.sources_of(node.blob_number());
   if (!sources) return done(fail(std::move(sources.error()).during(catalog_.describe(node))));
   auto charged = charge(caller, **blob, needed);
@@ -233,7 +255,8 @@ void BlobReader::read(const Caller& caller, NodeId node, ByteRange range, std::s
                                           .range = range,
                                           .stop = stop,
                                           .done = std::move(done),
-                                          .charge = std::move(*charged)});
+                                          .charge = std::move(*charged),
+                                          .pid = caller.pid});
   if (catalog_.sees(caller, node)) return go_on(std::move(wait));
   // Open files stay open: who may no more is fetched for as long as another's token does it.
   catalog_.admit(caller, node, Parked<void>::wrap(std::move(stop), [this, wait](Result<void>) {
@@ -309,6 +332,7 @@ void BlobReader::finish(const std::shared_ptr<Wait>& wait, Result<void> ready) {
   if (wait->charge) wait->charge->begun(0);  // where nothing was fetched at all
   if (!bytes && bytes.error().code != Code::cancelled)
     bytes = fail(as_read_error(std::move(bytes.error()).during(catalog_.describe(wait->node))));
+  if (!bytes && bytes.error().code == Code::timed_out) note_given_up(*wait, bytes.error());
   wait->done(std::move(bytes));
 }
 

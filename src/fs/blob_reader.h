@@ -12,6 +12,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <shared_mutex>
 #include <stop_token>
 #include <unordered_map>
@@ -53,9 +54,19 @@ class BlobReader {
     NodeId node;
     Instant when{};
   };
+  // Who has waited out the deadline, and for which bytes.
+  struct GivenUp {
+    NodeId node;
+    pid_t pid = 0;
+    ByteRange range;
+    Instant when{};
+    Error error;
+  };
 
   bool servable(const Blob& blob, ByteRange range) const;
   bool may_fetch(const Caller& caller) const;
+  void note_given_up(const Wait& wait, const Error& error);
+  std::optional<Error> given_up(const Caller& caller, NodeId node, ByteRange range);
   Result<std::shared_ptr<Charge>> charge(const Caller& caller, const Blob& blob, ByteRange range) const;
   void await_verdict(std::shared_ptr<Wait> wait);
   Result<std::shared_ptr<Blob>> open_now(NodeId node);
@@ -75,6 +86,7 @@ class BlobReader {
   std::shared_mutex mutex_;
   std::unordered_map<std::uint64_t, Open> open_;        // by node id
   std::unordered_map<std::uint64_t, Refused> refused_;  // by blob number; of the last moment
+  std::vector<GivenUp> given_up_;                       // of the last moment
 };
 
 }  // namespace hffs::fs
