@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from campaign import sound
-from hub import Sparse
+from hub import File, Sparse
 from kinds import Links, all_kinds
 from lab import MIB, errno_of
 from store import Store
@@ -51,7 +51,6 @@ class Place:
     def add(self, known=True):
         """(repository, Made, path, sha256), its names known already."""
         made = self.shelf.file(SIZE)
-        from hub import File
         repo = self.world.add({"model.bin": File(made.source, lfs=True), "a.txt": b"a"})
         path = self.mount.file(repo, "model.bin")
         self.files[repo.etags["model.bin"]] = made
@@ -68,8 +67,9 @@ class Place:
 class Healthy(threading.Thread):
     """Reads a block of another repository that is not here yet, again and again, and one that is."""
 
-    def __init__(self, place, seed):
+    def __init__(self, place, seed, pause):
         super().__init__(daemon=True)
+        self.pause = pause
         self.content = Sparse(1500 * MIB, seed=seed, every=MIB)
         repo = place.world.add({"model.bin": self.content, "here.bin": Sparse(4 * MIB, seed=seed + 1, every=MIB)})
         # Its bytes come from the hub's own port, as those of everybody who is well.
@@ -83,7 +83,7 @@ class Healthy(threading.Thread):
     def run(self):
         with open(self.path, "rb", buffering=0) as file, self.here:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-            while not self._over.wait(0.02) and self._block < 1500:
+            while not self._over.wait(self.pause) and self._block < 1500:
                 self._look(self.cold, file, self._block * MIB, self.content)
                 self._block += 1
                 os.posix_fadvise(self.here.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -258,7 +258,7 @@ def test_bad_origin(make, shelf, reader, report, seed, full):
     """Of one repository, beside another that is well."""
     place = Place(make, shelf)
     place.strict = False
-    healthy = Healthy(place, seed % 1000)
+    healthy = Healthy(place, seed % 1000, 0.15 if full else 0.02)
     try:
         kinds = [kind for kind in all_kinds() if not kind.alone and (full or not kind.believed)]
         cases = [Case(place, reader, *each, long=full) for each in choose(kinds, full, seed)]
