@@ -6,8 +6,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PLOTTER = ROOT / "build/venvs/bench/bin/python"
@@ -45,9 +43,9 @@ class Shelf:
 class Reading:
     """A reader that runs. `end()` tells what it met."""
 
-    def __init__(self, words, user=None):
+    def __init__(self, words, user=None, env=None):
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=user, group=user,
-                                        extra_groups=None if user is None else [], cwd="/")
+                                        extra_groups=None if user is None else [], cwd="/", env=env)
 
     def end(self, timeout=120):
         out, _ = self.process.communicate(timeout=timeout)
@@ -70,7 +68,7 @@ class Reader:
     def build(cls, folder):
         compiler = shutil.which("g++") or shutil.which("c++")
         if compiler is None:
-            pytest.skip("needs a C++ compiler")
+            raise FileNotFoundError("needs a C++ compiler")
         folder.chmod(0o755)  # other users run it, too
         subprocess.run([compiler, "-O2", "-std=c++20", "-Wall", "-o", folder / "reader", HERE / "reader.cpp", "-pthread"],
                        check=True)
