@@ -54,7 +54,7 @@ ENDPOINTS_OWN = ("reset", "stall", "rate_limit", "drip")
 
 
 def _about_endpoint(fault):
-    return fault["name"] in ENDPOINTS_OWN or "Retry-After" in fault.get("headers", {})
+    return fault["name"] in ENDPOINTS_OWN or "Retry-After" in fault.get("headers", {}) or "X-Huge" in fault.get("put", {})
 
 
 def home_kinds():

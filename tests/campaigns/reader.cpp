@@ -135,7 +135,8 @@ bool judge_count(const char* what, const File& file, ssize_t got, std::uint64_t 
   return got >= 0 && static_cast<std::size_t>(got) == wanted;
 }
 
-// One pass over [first, first + count): false at the first trouble.
+// One pass over [first, first + count): false where there was trouble. An error ends it; wrong bytes do not, for only
+// a file that was read to its end gets its verdict.
 bool pass(const std::string& how, const File& file, std::uint64_t first, std::uint64_t count, std::mt19937_64& turns) {
   const auto opened = Clock::now();
   const int fd = open(file.path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -154,7 +155,7 @@ bool pass(const std::string& how, const File& file, std::uint64_t first, std::ui
     if (map == MAP_FAILED) return verdict.trouble("error", "mmap", file, 0, errno), close(fd), false;
   }
   std::vector<unsigned char> buffer(kPiece);
-  bool good = true;
+  bool good = true, right = true;
   for (std::size_t i = 0; i < places.size() && good; ++i) {
     const std::uint64_t at = places[i];
     const std::size_t wanted = std::min<std::uint64_t>(kPiece, first + count - at);
@@ -166,12 +167,12 @@ bool pass(const std::string& how, const File& file, std::uint64_t first, std::ui
       good = judge_count(how.c_str(), file, pread(fd, buffer.data(), wanted, static_cast<off_t>(at)), at, wanted);
     }
     verdict.took(how, seconds_since(began), wanted);
-    good = good && judge(how.c_str(), file, buffer.data(), at, wanted);
+    right = good && judge(how.c_str(), file, buffer.data(), at, wanted) && right;
   }
   if (map) munmap(map, file.pattern.size);
   close(fd);
-  if (good) ++verdict.passes;
-  return good;
+  if (good && right) ++verdict.passes;
+  return good && right;
 }
 
 std::vector<File> read_list(const char* path) {
