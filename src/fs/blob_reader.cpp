@@ -234,7 +234,7 @@ void BlobReader::read(const Caller& caller, NodeId node, ByteRange range, std::s
     tell();
     auto bytes = read_now(**blob, range);
     if (bytes) return done(std::move(bytes));
-    if (!(*blob)->superseded())
+    if (!(*blob)->superseded() && servable(**blob, range))
       return done(fail(std::move(bytes.error()).during(catalog_.describe(node))));
   }
   const ByteRange needed = options_.strict ? ByteRange{0, (*blob)->identity().size} : range;
@@ -325,8 +325,9 @@ void BlobReader::arrived(std::shared_ptr<Wait> wait, Result<void> fetched) {
 // Who asked may be gone as soon as it has its answer: that is the last thing here.
 void BlobReader::finish(const std::shared_ptr<Wait>& wait, Result<void> ready) {
   Result<std::vector<std::byte>> bytes = ready ? read_now(*wait->blob, wait->range) : fail(ready);
-  // Found wrong between the last look and the read.
-  if (ready && !bytes && wait->blob->superseded() && !servable(*wait->blob, wait->range))
+  // Between the last look and the read it was found wrong, or went from a memory that is short: others' bytes came.
+  if (ready && !bytes && !servable(*wait->blob, wait->range) &&
+      (wait->blob->superseded() || ++wait->fetches < kMostFetches))
     return go_on(wait);
   metrics_.add(Metric::reads_waiting, -1);
   if (wait->charge) wait->charge->begun(0);  // where nothing was fetched at all
