@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What campaigns share: the reader that judges each byte, files that are a function, reports and plots."""
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -9,6 +10,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PLOTTER = ROOT / "build/venvs/bench/bin/python"
+
+
+def slack():
+    """By how much times may be longer than on a machine that has nothing else to do: who shares two cores with forty others
+    waits for them. 1 to 10."""
+    return min(10.0, max(1.0, os.getloadavg()[0] / (2 * os.cpu_count())))
 
 
 @dataclass(frozen=True)
