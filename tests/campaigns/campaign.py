@@ -62,7 +62,7 @@ class Reading:
     def kill(self):
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate(timeout=30)
+            self.process.communicate(timeout=30)
 
 
 class Reader:

@@ -142,8 +142,19 @@ class Soak:
     def outage(self, turns):
         self.world.hub.down(origin=True)
         self.over.wait(turns.uniform(0.5, 6) / self.pace)
-        self.world.hub.up()
+        self._back()
         self.counts["outages"] += 1
+
+    def _back(self):
+        """On the same port, which some connection of ours may have for a moment."""
+        until = time.monotonic() + 30
+        while True:
+            try:
+                return self.world.hub.up()
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
 
     def kill(self, _):
         if self.share() > self.kills_until:
@@ -212,7 +223,7 @@ class Soak:
             self.over.set()
             for each in keepers:
                 each.join(150)
-            self.world.hub.up()
+            self._back()
             self.world.hub.faults.clear()
             self.end_clients()
             self.check_end()
@@ -237,7 +248,9 @@ class Soak:
             try:
                 met = self.clients[name] = each.end(150)
             except Exception as error:  # noqa: BLE001
-                self.problems.append(f"{name} did not end: {type(error).__name__}: {error}")
+                if self.now >= self.seconds:  # else it was told how long it goes on, and has the right to
+                    self.problems.append(f"{name} did not end: {type(error).__name__}: {error}")
+                each.kill()
                 continue
             if met["errors"] or met["wrong"] or met.get("short") or met.get("sigbus"):
                 self.problems.append(f"{name} met {met['troubles'][:5]}")
