@@ -9,6 +9,7 @@
 // it takes. A *waiter* waits for some blocks, whoever owns them.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -51,6 +52,8 @@ struct Request {
         run{first, 0},
         position(first * kBlockSize) {}
 
+  static inline std::atomic<std::uint64_t> begun = 0;
+  const std::uint64_t serial = ++begun;
   const BlobKey key;
   const std::shared_ptr<Blob> blob;
   const FileSource source;
@@ -68,6 +71,13 @@ struct Request {
   std::uint64_t trickle = 0;  // bytes since then
   bool yielding = false;      // it was told to leave its slot to another
   bool restarting = false;    // … and to come back to it
+};
+
+// Whose turn it is must not hang on where its memory lies: the same events, the same choices.
+struct Older {
+  bool operator()(const std::shared_ptr<Request>& one, const std::shared_ptr<Request>& other) const {
+    return one->serial < other->serial;
+  }
 };
 
 struct InFlight {
@@ -90,6 +100,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   TransferEngine::Snapshot snapshot();
   void start();
   void stop();  // blocks until no attempt is under way
+  // What the timer's thread does, once: all that is due by now. For who has not start()ed it.
+  void turn();
 
   // From attempts, on the network thread.
   // Whether an attempt that delivers the whole file may go on: one for each blob.
@@ -151,6 +163,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void end_late_waiters(Instant now, Completions& completions);
   std::vector<std::shared_ptr<RangeFetch>> take_resumable();
 
+  // One look at what is due; how long to sleep then, or nothing: something was, look again.
+  std::optional<std::chrono::milliseconds> tick(std::unique_lock<std::mutex>& lock);
+
   // Without it.
   void run_timer();
   void dispatch();
@@ -167,7 +182,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Blocks blocks_;
   std::deque<std::shared_ptr<Request>> queue_;  // for a slot
   std::multimap<Instant, std::shared_ptr<Request>> resting_;  // in back-off
-  std::set<std::shared_ptr<Request>> running_, paused_;
+  std::set<std::shared_ptr<Request>, Older> running_, paused_;
   std::map<BlobKey, std::shared_ptr<Request>> whole_;  // the one that streams a whole file
   std::multimap<Instant, std::weak_ptr<Waiter>> deadlines_;
   std::set<std::shared_ptr<Waiter>> waiters_;

@@ -118,41 +118,50 @@ void Engine::end_late_waiters(Instant now, Completions& completions) {
   }
 }
 
+std::optional<std::chrono::milliseconds> Engine::tick(std::unique_lock<std::mutex>& lock) {
+  const Instant now = clock_.now();
+  bool due = false;
+  while (!resting_.empty() && resting_.begin()->first <= now) {
+    enqueue(std::move(resting_.begin()->second));
+    resting_.erase(resting_.begin());
+    due = true;
+  }
+  const bool late = !deadlines_.empty() && deadlines_.begin()->first <= now;
+  if (due || late) {
+    {
+      Completions completions;
+      end_late_waiters(now, completions);
+      lock.unlock();
+    }
+    dispatch();
+    lock.lock();
+    return std::nullopt;
+  }
+  keep_pace(now);
+  auto fetch = find_stalled(now);
+  if (!fetch) fetch = free_a_slot(now);
+  if (fetch) {
+    lock.unlock();
+    fetch->cancel();
+    lock.lock();
+    return std::nullopt;
+  }
+  const bool busy = !queue_.empty() || !running_.empty();
+  Instant next = now + (busy ? std::min(kPulse, options_.slot_patience / 4) : kLongestSleep);
+  if (!resting_.empty()) next = std::min(next, resting_.begin()->first);
+  if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
+  return std::chrono::ceil<std::chrono::milliseconds>(next - now);
+}
+
 void Engine::run_timer() {
   std::unique_lock lock(mutex_);
-  while (!stopping_) {
-    const Instant now = clock_.now();
-    bool due = false;
-    while (!resting_.empty() && resting_.begin()->first <= now) {
-      enqueue(std::move(resting_.begin()->second));
-      resting_.erase(resting_.begin());
-      due = true;
-    }
-    const bool late = !deadlines_.empty() && deadlines_.begin()->first <= now;
-    if (due || late) {
-      {
-        Completions completions;
-        end_late_waiters(now, completions);
-        lock.unlock();
-      }
-      dispatch();
-      lock.lock();
-      continue;
-    }
-    keep_pace(now);
-    auto fetch = find_stalled(now);
-    if (!fetch) fetch = free_a_slot(now);
-    if (fetch) {
-      lock.unlock();
-      fetch->cancel();
-      lock.lock();
-      continue;
-    }
-    const bool busy = !queue_.empty() || !running_.empty();
-    Instant next = now + (busy ? std::min(kPulse, options_.slot_patience / 4) : kLongestSleep);
-    if (!resting_.empty()) next = std::min(next, resting_.begin()->first);
-    if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
-    changed_.wait_for(lock, next - now);
+  while (!stopping_)
+    if (const auto sleep = tick(lock)) changed_.wait_for(lock, *sleep);
+}
+
+void Engine::turn() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_ && !tick(lock)) {
   }
 }
 
