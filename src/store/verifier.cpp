@@ -336,6 +336,17 @@ Result<void> Verifier::place_import(Import& import, const std::shared_ptr<BlobFi
   return {};
 }
 
+// The blob became whole in another way. Its verdict may be on its way to the index still, and what was
+// imported is to outlive a kill.
+void Verifier::answer_when_known(Import& import) {
+  if (auto removed = parts_.disk.remove(import.path); !removed) return import.done(removed);
+  settler_.commit();
+  parts_.index.write([](WriteTxn&) {}, [this, done = std::move(import.done)](Result<void> committed) mutable {
+    if (auto stuck = settler_.stuck(); committed && stuck) committed = fail(std::move(*stuck));
+    done(std::move(committed));
+  });
+}
+
 void Verifier::finish_import(Import& import) {
   const BlobInfo& info = *import.info;
   auto hex = import.hashing->hash.finish();
@@ -345,7 +356,7 @@ void Verifier::finish_import(Import& import) {
         fail(Code::corrupt, "the hash of its bytes is {}, not {}", *hex, info.id.hex()));
   auto blob = open_to_import_into(info.number);
   if (!blob) return import.done(fail(blob));
-  if ((*blob)->whole()) return import.done(parts_.disk.remove(import.path));
+  if ((*blob)->whole()) return answer_when_known(import);
   // It is on this disk already.
   if (auto room = evictor_.reserve({info.size, 0}); !room) return import.done(room);
   if (auto placed = place_import(import, *blob); !placed) {

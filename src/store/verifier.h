@@ -88,6 +88,7 @@ class Verifier {
   Result<void> begin_import(Import& import);
   void advance_import(std::unique_ptr<Import> import);
   void finish_import(Import& import);
+  void answer_when_known(Import& import);
   Result<void> place_import(Import& import, const std::shared_ptr<BlobFile>& blob);
   // The hash of the blob that has these bytes, fed from `read`, for one turn or until `have` is
   // false.

@@ -52,6 +52,27 @@ TEST_F(ImportTest, RightBytesAreMoved) {
   EXPECT_EQ(*read_all(*blob(number)), bytes);
 }
 
+// The last block and the import come at the same time: whichever makes the blob whole, who hears that the import is
+// done can rely on the index.
+TEST_F(ImportTest, WhatIsSaidToBeImportedTheIndexHas) {
+  for (std::uint64_t i = 0; i < 40; ++i) {
+    const Bytes bytes = content(600 + i, 3'000);
+    const std::uint64_t number = add(bytes);
+    write_file(source(), bytes);
+    const auto filling = blob(number);
+    ASSERT_TRUE(write_blocks(*filling, {0, 1}, bytes));
+    bool known = false;
+    const auto imported = wait_for<void>([&](Done<void> done) {
+      store_->import_file(number, source(), [&, done = std::move(done)](Result<void> result) mutable {
+        known = row_of(*store_, number)->verified;
+        done(std::move(result));
+      });
+    });
+    ASSERT_TRUE(imported) << imported.error().message;
+    ASSERT_TRUE(known) << "after " << i << " others";
+  }
+}
+
 TEST_F(ImportTest, WrongBytesStay) {
   const Bytes bytes = content(21, kOdd);
   const std::uint64_t number = add(bytes);
