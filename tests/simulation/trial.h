@@ -75,6 +75,8 @@ struct Simulation {
   std::uint64_t seeds;  // how many where HFFS_SEEDS says nothing
   int steps;            // of each, where HFFS_STEPS says nothing
   std::function<void(Trial&)> body;
+  // Threads take part: what is seen once may not be seen again, so every run keeps its trace.
+  bool threads = false;
 };
 
 // Runs the seeds of HFFS_SEEDS ("7", "1..10000"), and fails the test with the shortest sequence that it finds in a

@@ -24,7 +24,7 @@ struct ModelFile {
   std::uint64_t durable_size = 0;
 };
 
-class RecordingDisk final : public Disk {
+class RecordingDisk : public Disk {
  public:
   struct Image {
     std::map<std::string, std::vector<std::byte>> files;  // path → content, as it would be found
@@ -122,7 +122,7 @@ class RecordingDisk final : public Disk {
   Result<void> rename(const std::string& from, const std::string& to) override {
     const auto lock = begin();
     auto moved = system_disk().rename(from, to);
-    if (!moved) return moved;
+    if (!moved || from == to) return moved;
     names_[to] = names_[from];
     names_.erase(from);
     return moved;
