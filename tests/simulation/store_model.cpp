@@ -94,14 +94,16 @@ void StoreModel::restart(State as_it_was, const std::map<std::uint64_t, BlobRow>
     trial_.check(row->second.incarnation == item.incarnation, "blob {} is incarnation {} again, and was {}", number,
                  row->second.incarnation, item.incarnation);
     item.open.clear();
+    // Its verdict may have taken its file away already.
+    const bool condemned = !item.verified && is_wrong(item);
     for (BlockIndex i = 0; i < item.blocks.size(); ++i) {
       Block& block = item.blocks[i];
       const bool claimed = row->second.verified || row->second.claimed.test(i);
-      trial_.check(claimed || !block.durable, "invariant 6: block {} of blob {} was durable, and the index has lost it",
+      trial_.check(claimed || !block.durable || condemned, "invariant 6: block {} of blob {} was durable, and the index has lost it",
                    i, number);
       trial_.check(!claimed || block.version.has_value() || item.importing, "invariant 6: block {} of blob {} is claimed, and never came",
                    i, number);
-      block.readable = block.durable = claimed;
+      block.readable = block.durable = claimed && !condemned;
     }
   }
 }

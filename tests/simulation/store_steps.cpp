@@ -278,9 +278,15 @@ void StoreWorld::change_disk(Dice& dice) {
 void StoreWorld::flush() {
   settle_writes();
   trial_.note("flush");
-  const auto before = model_.copy();
+  auto before = model_.copy();
   const auto flushed = store_->flush();
   if (killed_) return;
+  // Of what could not be synced blocks are gone again.
+  if (before.disk_fails)
+    std::erase_if(before.items, [&](const auto& item) {
+      const auto info = store_->blob(item.first);
+      return !info || info->bytes_here < info->size;
+    });
   if (flushed)
     model_.flushed(before);
   else
