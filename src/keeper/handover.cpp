@@ -76,8 +76,11 @@ std::uint64_t Handover::generation() const {
 
 std::optional<Handover::Session> Handover::session() const {
   if (memory_->answer_bytes == 0) return {};
-  return Session{{memory_->init, memory_->init + memory_->init_bytes},
-                 {memory_->answer, memory_->answer + memory_->answer_bytes}};
+  // What the worker before says is no length of ours.
+  const auto bytes = [](const std::byte* from, std::uint32_t size) {
+    return std::vector<std::byte>(from, from + std::min<std::size_t>(size, kMostInit));
+  };
+  return Session{bytes(memory_->init, memory_->init_bytes), bytes(memory_->answer, memory_->answer_bytes)};
 }
 
 void Handover::keep_session(std::span<const std::byte> request, std::span<const std::byte> answer) {

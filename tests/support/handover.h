@@ -4,9 +4,11 @@
 #pragma once
 
 #include <linux/fuse.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <memory>
+#include <span>
 
 #include "hffs/handover.h"
 
@@ -19,6 +21,10 @@ class HandoverMemory {
     auto made = Handover::map(memory_);
     (*made)->take_over();
     return std::move(*made);
+  }
+  // Writes past every Handover, as a hostile worker can.
+  void poke(off_t at, std::span<const std::byte> bytes) const {
+    (void)!::pwrite(memory_.get(), bytes.data(), bytes.size(), at);
   }
 
  private:

@@ -140,6 +140,18 @@ TEST_F(HandoverTest, TheSessionIsKept) {
   EXPECT_EQ(now_->session()->answer, answer);
 }
 
+// It stands in memory that the worker before could write.
+TEST_F(HandoverTest, ASessionLongerThanItsPlaceIsCutOff) {
+  const std::vector<std::byte> most(4'096, std::byte{1});
+  now_->keep_session(most, most);
+  // The two lengths stand behind the magic, the generation and the index.
+  const std::uint32_t hostile[] = {~0u, ~0u};
+  memory_.poke(32, std::as_bytes(std::span(hostile)));
+  ASSERT_TRUE(now_->session());
+  EXPECT_EQ(now_->session()->request, most);
+  EXPECT_EQ(now_->session()->answer, most);
+}
+
 TEST_F(HandoverTest, OpenNodesAreKept) {
   const auto one = now_->add_open({.node = 77, .count = 1, .backing = 5}, 0);
   const auto two = now_->add_open({.node = 78, .count = 3, .backing = 0}, 0);
