@@ -28,6 +28,16 @@ std::optional<std::uint32_t> load_number(const ReadTxn& txn, Table table, std::s
   if (!reader.ok()) return {};
   return number;
 }
+// What a byte says; nothing where no program has written it.
+std::optional<RepoType> type_of(std::uint8_t byte) {
+  if (byte > static_cast<std::uint8_t>(RepoType::kernel)) return {};
+  return static_cast<RepoType>(byte);
+}
+std::optional<TreeEntry::Kind> kind_of(std::uint8_t byte) {
+  if (byte > static_cast<std::uint8_t>(TreeEntry::Kind::directory)) return {};
+  return static_cast<TreeEntry::Kind>(byte);
+}
+
 std::string number_value(std::uint32_t number) {
   std::string value;
   for (int i = 0; i < 4; ++i) value.push_back(static_cast<char>(number >> (8 * i)));
@@ -114,7 +124,7 @@ std::optional<RepoRow> load_repo(const ReadTxn& txn, RepoNumber number) {
   if (!value) return {};
   Reader reader(*value);
   const std::uint8_t version = reader.u8();
-  const auto type = static_cast<RepoType>(reader.u8());
+  const auto type = type_of(reader.u8());
   const std::string_view name = reader.text(), canonical = reader.text();
   const WallTime first_seen = wall(reader.i64());
   Standing standing;
@@ -124,8 +134,8 @@ std::optional<RepoRow> load_repo(const ReadTxn& txn, RepoNumber number) {
     for (std::uint32_t left = reader.u32(); left > 0 && reader.ok(); --left)
       standing.readers.push_back(reader.u32());
   }
-  if (!sound(reader, version, Table::repos)) return {};
-  auto id = RepoId::parse(type, name), real = RepoId::parse(type, canonical);
+  if (!sound(reader, version, Table::repos) || !type) return {};
+  auto id = RepoId::parse(*type, name), real = RepoId::parse(*type, canonical);
   if (!id || !real) return {};
   return RepoRow{number, *id, *real, first_seen, std::move(standing)};
 }
@@ -180,13 +190,14 @@ std::optional<EntryRow> load_entry(const ReadTxn& txn, CommitNumber commit, Posi
   EntryRow row;
   row.commit = commit;
   row.position = position;
-  row.kind = static_cast<TreeEntry::Kind>(reader.u8());
+  const auto kind = kind_of(reader.u8());
   row.depth = reader.u32();
   row.hex_length = reader.u32();
   row.parent = reader.u32();
   row.blob = reader.u64();
   row.name = std::string(reader.text());
-  if (!sound(reader, version, Table::entries)) return {};
+  if (!sound(reader, version, Table::entries) || !kind) return {};
+  row.kind = *kind;
   return row;
 }
 
@@ -257,8 +268,8 @@ void visit_entries(const ReadTxn& txn, CommitNumber commit, Position parent, std
   txn.scan(Table::entry_names, prefix, behind(prefix, after), [&](auto key, auto value) {
     Reader reader(value);
     const Position position = reader.u32();
-    const auto kind = static_cast<TreeEntry::Kind>(reader.u8());
-    return !reader.complete() || visit(key.substr(prefix.size()), position, kind);
+    const auto kind = kind_of(reader.u8());
+    return !reader.complete() || !kind || visit(key.substr(prefix.size()), position, *kind);
   });
 }
 

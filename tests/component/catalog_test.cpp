@@ -11,6 +11,8 @@
 #include <set>
 
 #include "fake_origin.h"
+#include "hffs/record.h"
+#include "index.h"
 #include "wait.h"
 
 namespace hffs {
@@ -502,6 +504,37 @@ TEST_F(CatalogTest, AWrittenRefIsAskedForAfterTheWrite) {
   released = true;
   EXPECT_TRUE(reads(ref->node, kCommitB));
   EXPECT_EQ(origin_.count("revision"), calls + 2) << "one more, however many wrote";
+}
+
+// A byte that no program has written there means nothing, and not the last thing that was tested for.
+TEST_F(CatalogTest, ARowOfAKindThatThereIsNotIsAbsent) {
+  const auto written = wait_for<void>([&](Done<void> done) {
+    store_->write(
+        [](WriteTxn& txn) {
+          for (const std::uint8_t kind : {1, 2}) {
+            catalog::EntryRow row{.commit = 900, .position = kind, .name = fmt::format("of kind {}", kind)};
+            row.kind = static_cast<TreeEntry::Kind>(kind);
+            catalog::store_entry(txn, row);
+          }
+          for (const std::uint8_t type : {3, 4})
+            txn.put(Table::repos, KeyWriter().u32(900u + type),
+                    RecordWriter(1).u8(type).text("acme/other").text("acme/other").i64(0));
+        },
+        std::move(done));
+  });
+  ASSERT_TRUE(written);
+  store_->read([](const ReadTxn& txn) {
+    EXPECT_TRUE(catalog::load_entry(txn, 900, 1));
+    EXPECT_FALSE(catalog::load_entry(txn, 900, 2));
+    std::set<std::string> names;
+    catalog::visit_entries(txn, 900, 0, {}, [&](std::string_view name, auto, auto) {
+      names.emplace(name);
+      return true;
+    });
+    EXPECT_EQ(names, (std::set<std::string>{"of kind 1"}));
+    EXPECT_TRUE(catalog::load_repo(txn, 903));
+    EXPECT_FALSE(catalog::load_repo(txn, 904));
+  });
 }
 
 }  // namespace
