@@ -22,14 +22,19 @@ FUZZ_QUIET()
 namespace {
 
 // On a disk in memory where there is one.
+class Scratch {
+ public:
+  Scratch() { MUST(::mkdtemp(path_.data()) != nullptr); }
+  ~Scratch() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_ = std::filesystem::exists("/dev/shm") ? "/dev/shm/hffs-fuzz-XXXXXX" : "/tmp/hffs-fuzz-XXXXXX";
+};
+
 const std::string& scratch() {
-  static const std::string path = [] {
-    std::string made = std::filesystem::exists("/dev/shm") ? "/dev/shm/hffs-fuzz-XXXXXX" : "/tmp/hffs-fuzz-XXXXXX";
-    MUST(::mkdtemp(made.data()) != nullptr);
-    std::atexit([] { std::filesystem::remove_all(scratch()); });
-    return made;
-  }();
-  return path;
+  static const Scratch made;
+  return made.path();
 }
 
 std::string write_file(std::string_view text) {

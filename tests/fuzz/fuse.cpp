@@ -163,7 +163,8 @@ std::uint64_t Kernel::send(std::uint32_t opcode, std::uint64_t node, const std::
   fuse_in_header header{};
   header.len = static_cast<std::uint32_t>(sizeof(header) + body.size());
   header.opcode = opcode;
-  header.unique = next_ += 2;
+  // An interrupt has the number of what it interrupts, and its lowest bit.
+  header.unique = opcode == FUSE_INTERRUPT ? waiting.offset | 1 : next_ += 2;
   header.nodeid = node;
   header.uid = header.gid = user_;
   header.pid = static_cast<std::uint32_t>(::getpid());
@@ -315,7 +316,7 @@ std::string Kernel::body_of(fuse_opcode opcode, fuzz::Input& input, std::uint64_
         node = file.node, asked.fh = file.handle, asked.flags = file.flags;
       }
       asked.offset = input.byte() < 240 ? offset_from(input) : input.number<std::uint64_t>() >> 1;
-      asked.size = std::min<std::uint32_t>(input.number<std::uint16_t>() * 32u, 1u << 20);
+      asked.size = input.number<std::uint16_t>() * 2u;  // more does not go through a socket at once
       waiting.size = asked.size, waiting.offset = asked.offset;
       return bytes_of(asked);
     }
@@ -340,7 +341,9 @@ std::string Kernel::body_of(fuse_opcode opcode, fuzz::Input& input, std::uint64_
       return bytes_of(asked);
     }
     case FUSE_INTERRUPT:
-      return bytes_of(fuse_interrupt_in{.unique = waiting_.empty() ? input.byte() * 2u : waiting_.begin()->first});
+      // Of one that waits, or of one that has been answered a moment ago.
+      waiting.offset = waiting_.empty() ? next_ : waiting_.begin()->first;
+      return bytes_of(fuse_interrupt_in{.unique = waiting.offset});
     case FUSE_BATCH_FORGET: {
       std::string items = bytes_of(fuse_batch_forget_in{.count = 2});
       for (int i = 0; i < 2; ++i) items += bytes_of(fuse_forget_one{.nodeid = node_from(input), .nlookup = 1});

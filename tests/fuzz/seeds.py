@@ -179,8 +179,8 @@ def fuse():
     walk = do("LOOKUP", 0, name("models--acme--tiny")) + do("LOOKUP", 1, name("snapshots")) + do("LOOKUP", 2, name(COMMIT))
     blobs = do("LOOKUP", 0, name("models--acme--tiny")) + do("LOOKUP", 1, name("blobs"))
     big = blobs + do("LOOKUP", 2, name("33b45cc302cfe5d5bfff9d5e62ab2b8ee86a4d773af4f1afa094b4c6b0052632"))
-    read = lambda at: do("READ", 0, byte(0), byte(0), at, 128)
-    seed("fuse", "walk", walk + do("READDIR", 3, byte(0), 0, 128) + do("LOOKUP", 3, name("big.bin")) + do("READLINK", 4) + do("GETATTR", 4, byte(0)))
+    read = lambda at: do("READ", 0, byte(0), byte(0), at, 4096)
+    seed("fuse", "walk", walk + do("READDIR", 3, byte(0), 0, 4096) + do("LOOKUP", 3, name("big.bin")) + do("READLINK", 4) + do("GETATTR", 4, byte(0)))
     seed("fuse", "read", big + do("OPEN", 3, 0) + read(0) + read(0xC100) + read(0xF800) + do("RELEASE", 0, byte(0)) + do("OPEN", 3, 0))
     seed("fuse", "crowd", big + do("OPEN", 3, 0) + 6 * do("READ", 0, byte(0), byte(0), 0xC000, 128, how=0x80) + do("INTERRUPT", 0, how=0x80))
     seed("fuse", "small", blobs + do("LOOKUP", 2, name("68a4b0699c4c39c11300439fe60b7a2c7e1d777a")) + do("OPEN", 3, 0) + read(0))
@@ -202,8 +202,8 @@ def control():
             {"command": "ls", "repo": "acme/tiny"}, {"command": "ls", "after": 0}, {"command": "files", "repo": "acme/tiny", "commit": "main", "from": 0},
             {"command": "files", "repo": "acme/hidden", "commit": "e" * 40}, {"command": "ref", "repo": "acme/tiny", "revision": "main"},
             {"command": "pin", "repo": "acme/tiny", "revision": COMMIT}, {"command": "unpin", "repo": "acme/tiny"},
-            {"command": "freeze", "repo": "acme/tiny", "ref": "main", "commit": "main", "all": True},
-            {"command": "thaw", "repo": "acme/tiny", "ref": "main"}, {"command": "recorded", "recording": 1, "from": 0},
+            {"command": "freeze", "repo": "acme/tiny", "revision": "main", "commit": "main", "all": True},
+            {"command": "thaw", "repo": "acme/tiny", "revision": "main"}, {"command": "recorded", "recording": 1, "from": 0},
             {"command": "explain", "path": "/mnt/hub/models--acme--tiny/snapshots/main/big.bin"},
             {"command": "verify", "repo": "acme/tiny"}, {"command": "verify-progress", "job": 1}, {"command": "gc", "repo": "acme/tiny", "dry_run": True},
             {"command": "prefetch", "repo": "acme/tiny", "revision": "main", "include": ["*.txt"], "exclude": []},
