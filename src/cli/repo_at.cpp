@@ -99,6 +99,8 @@ Named parse(std::string_view text) {
       return parse_url(rest.substr(std::min(rest.find('/'), rest.size())));
     }
   if (text.starts_with("hf://")) return parse_hf(text.substr(5));
+  // The name of a ref may look like a path in a cache, and is the Hub's: what stands before the @ is who is meant.
+  if (auto named = parse_name(text); named.revision && RepoId::parse_user(named.repo)) return named;
   if (auto named = parse_path(text)) return std::move(*named);
   return parse_name(text);
 }

@@ -4,7 +4,8 @@
 //   ORG/NAME, datasets/ORG/NAME, spaces/ORG/NAME; each with @REVISION
 //   https://HOST/ORG/NAME, and below it /tree/REV, /blob/REV/FILE and /resolve/REV/FILE, as the Hub's pages have it;
 //   hf://ORG/NAME@REV
-//   a path in a mount or a cache: …/models--ORG--NAME, and below it /snapshots/REV or /refs/REV
+//   a path in a mount or a cache: …/models--ORG--NAME, and below it /snapshots/REV or /refs/REV; one that
+//   begins like REPO@REVISION is written ./PATH
 // Threads: pure functions.
 #pragma once
 
