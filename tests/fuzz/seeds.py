@@ -165,6 +165,18 @@ def handover():
         seed("handover", name, pokes)
 
 
+def keeper():
+    says = "handover take_turn mount may_back open_backing close_backing read_token unmount abort ready failed alive answer".split()
+    say = lambda word, code=-1, number=0, text=b"", letter=b"m": letter + struct.pack("<BbhB", says.index(word), code, number, len(text)) + text
+    serve = say("alive") + say("handover") + say("take_turn") + say("mount") + say("may_back") + say("ready")
+    seed("keeper", "serve", serve + b"h" + say("open_backing", text=SHA256.encode()) + say("close_backing", number=1) + say("unmount") + say("abort") + b"e\0")
+    seed("keeper", "fails", say("alive") + say("failed", 3, 0, b"no room\nREADY=1\x1b[31m") + b"e\7")
+    seed("keeper", "again", serve + say("failed", 99, 0, b"later\nSTATUS=x") + b"k" + serve + b"e\3" + serve)
+    seed("keeper", "descriptor", serve + say("alive", letter=b"d") + say("open_backing", text=b"../../etc", letter=b"d") + b"c")
+    seed("keeper", "nonsense", b"r\x03abc" + b"r\x0c" + 12 * b"\xff" + b"r\0" + serve)
+    seed("keeper", "token", say("read_token", number=0, text=b"1") + say("read_token", number=1, text=b"x"))
+
+
 def fuse():
     operations = ("LOOKUP FORGET GETATTR SETATTR READLINK SYMLINK MKNOD MKDIR UNLINK RMDIR RENAME LINK OPEN READ WRITE STATFS RELEASE "
                   "FSYNC GETXATTR FLUSH OPENDIR READDIR RELEASEDIR FSYNCDIR ACCESS CREATE INTERRUPT BATCH_FORGET READDIRPLUS RENAME2 "
@@ -217,5 +229,5 @@ def control():
     seed("control", "raw-wait", 'r{"command":"wait"}\n')
 
 
-for make in (hub_json, hub_headers, names, tensors, records, files, handover, fuse, control):
+for make in (hub_json, hub_headers, names, tensors, records, files, handover, keeper, fuse, control):
     make()
