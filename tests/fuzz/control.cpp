@@ -28,7 +28,6 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 namespace {
 
 constexpr int kInputsOfAWorld = 500;
-constexpr std::chrono::seconds kPatience{20};
 constexpr uid_t kStranger = 4'711;
 const std::string kHidden(40, 'e');  // the hidden repository's commit
 
@@ -153,7 +152,9 @@ void Served::ask(const Peer& peer, std::string_view line) {
     MUST(++told->times == 1);
     told->promise.set_value(std::move(answer));
   });
-  MUST(future.wait_for(kPatience) == std::future_status::ready);
+  const bool comes = future.wait_for(fuzz::kPatience) == std::future_status::ready;
+  if (!comes) fuzz::tell_threads();
+  MUST(comes);
   const auto answer = future.get();
   const json said = answer ? *answer : to_json(answer.error());
   check_answer(said);
@@ -181,7 +182,7 @@ void Served::say(std::string_view bytes) {
   bool waits = false;
   while (true) {
     pollfd end{socket.get(), POLLIN, 0};
-    if (!waits) MUST(::poll(&end, 1, 20'000) == 1);
+    if (!waits) MUST(::poll(&end, 1, std::chrono::milliseconds(fuzz::kPatience).count()) == 1);
     char piece[4'096];
     const ssize_t count = waits ? 0 : ::recv(socket.get(), piece, sizeof(piece), 0);
     if (count <= 0) break;

@@ -26,7 +26,6 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 namespace {
 
 constexpr int kInputsOfAWorld = 200;
-constexpr int kPatience = 20'000;
 constexpr std::uint32_t kPassthrough = 1u << (37 - 32);  // FUSE_PASSTHROUGH, in flags2
 
 class BackingKeeper final : public Keeper {
@@ -177,7 +176,9 @@ std::uint64_t Kernel::send(std::uint32_t opcode, std::uint64_t node, const std::
 // Each request has one answer, whole, and nobody else has.
 void Kernel::receive() {
   pollfd end{kernel_.get(), POLLIN, 0};
-  MUST(::poll(&end, 1, kPatience) == 1);
+  const int comes = ::poll(&end, 1, std::chrono::milliseconds(fuzz::kPatience).count());
+  if (comes != 1) fuzz::tell_threads();
+  MUST(comes == 1);
   static std::vector<char> room((1 << 20) + 4'096);
   const ssize_t size = ::recv(kernel_.get(), room.data(), room.size(), MSG_DONTWAIT);
   fuse_out_header header{};

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "fs_fixture.h"
 #include "fuzz.h"
@@ -16,6 +18,21 @@ namespace hffs::fuzz {
 // On a disk in memory where there is one: the store syncs.
 inline void use_memory_disk() {
   if (std::filesystem::is_directory("/dev/shm")) ::setenv("TMPDIR", "/dev/shm", 1);
+}
+
+// Who is silent for so long does not answer any more: the machine may have other work.
+constexpr std::chrono::seconds kPatience{120};
+
+// What each thread of this process waits for, where one of them does not come.
+inline void tell_threads() {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    fmt::print(stderr, "thread {}:", task.path().filename().string());
+    for (const char* what : {"comm", "wchan", "syscall", "stack"}) {
+      std::ifstream file(task.path() / what);
+      for (std::string line; std::getline(file, line);) fmt::print(stderr, " {}", line);
+    }
+    fmt::print(stderr, "\n");
+  }
 }
 
 class World : public test::FsTest {
