@@ -46,7 +46,7 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   std::vector<SelfAttested> self_attested(std::size_t most) const override;
   // Tells the gate what the index has, and hears from it. Once, before anything is asked.
   void connect_gate();
-  void stop() { trees_->stop(); }
+  void stop() override { trees_->stop(); }
 
  private:
   // lookup.cpp

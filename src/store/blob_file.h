@@ -95,7 +95,7 @@ class BlobFile final : public Blob, public std::enable_shared_from_this<BlobFile
   // Its file has been removed by somebody else.
   bool has_no_name() const;
   // Whether the index has, or is about to have, a later incarnation.
-  bool superseded() const { return retired() || (whole() && !info_.verified); }
+  bool superseded() const override { return retired() || (whole() && !info_.verified); }
   // accept() may add to it.
   bool takes_blocks() const { return !whole() && !retired(); }
   const BlockMap& blocks() const { return blocks_; }
