@@ -64,7 +64,7 @@ def heals(mount, files, reader, seed, seconds):
 def test_fault_soak(make, shelf, reader, report, seed, full):
     """Nothing of it is seen: right bytes, and no error."""
     kinds = [each for each in KINDS if each != "flip"]
-    mount, files, met = soak(make, shelf, reader, report, seed, kinds, 9000 if full else 300)
+    mount, files, met = soak(make, shelf, reader, report, seed, kinds, 9000 if full else 200)
     assert all(sound(each) for each in met), f"--seed {seed}: {[each['troubles'] for each in met if not sound(each)][:3]}"
     heals(mount, files, reader, seed, 5)
 
@@ -72,7 +72,7 @@ def test_fault_soak(make, shelf, reader, report, seed, full):
 @pytest.mark.limit(3600)
 def test_fault_soak_with_flipped_bits(make, shelf, reader, report, seed, full):
     """V4: whose bytes were wrong again and again is EIO, for a minute; a wrong byte is never seen."""
-    mount, files, met = soak(make, shelf, reader, report, seed, KINDS, 3000 if full else 150, "--verify", "strict")
+    mount, files, met = soak(make, shelf, reader, report, seed, KINDS, 3000 if full else 100, "--verify", "strict")
     errors = {trouble["errno"] for each in met for trouble in each["troubles"]}
     assert errors <= {5}, f"--seed {seed}: {errors}"
     if full:
