@@ -46,6 +46,7 @@ Result<Url> read_parts(CURLU* parser) {
   if (url.host.empty() || port.empty() || port.size() > 5)
     return fail(Code::invalid, "an address without a host");
   url.port = std::stoi(port);
+  if (url.port == 0) return fail(Code::invalid, "an address whose port nobody can listen on");
   url.path = part(parser, CURLUPART_PATH);
   // A char: of a literal g++ 12 says, wrongly and only with sanitizers, that its copy may overlap.
   if (url.path.empty()) url.path = '/';

@@ -46,7 +46,7 @@ TEST(Url, AHostMeansOneThing) {
 TEST(Url, Refused) {
   for (const std::string text :
        {"", "x", "/x", "ftp://h/", "file:///x", "gopher://h", "http://", "//h", "http://u@h/",
-        "http://u:p@h/", "http://h:99999/", "javascript:x"})
+        "http://u:p@h/", "http://h:99999/", "http://h:0/", "javascript:x"})
     EXPECT_FALSE(parse_url(text)) << text;
   EXPECT_FALSE(parse_url(std::string("http://h/\0x", 11)));
   EXPECT_FALSE(parse_url("http://h/" + std::string(20'000, 'x')));
