@@ -21,14 +21,17 @@ std::vector<TreeEntry> merge(const std::vector<TreeEntry>& under,
 }
 
 void erase_tree(WriteTxn& txn, const Store& store, const CommitRow& commit) {
-  for (Position position = 1; position < commit.next_position; ++position) {
-    const auto entry = load_entry(txn, commit.number, position);
-    if (!entry) continue;
-    if (const auto blob = store.find_blob(txn, entry->blob))
-      erase_source(txn, blob->number, blob->id.hex(), {commit.repo, commit.number, position});
+  std::vector<EntryRow> entries;
+  visit_tree(txn, commit.number, 0, [&](const EntryRow& entry) {
+    entries.push_back(entry);
+    return true;
+  });
+  for (const EntryRow& entry : entries) {
+    if (const auto blob = store.find_blob(txn, entry.blob))
+      erase_source(txn, blob->number, blob->id.hex(), {commit.repo, commit.number, entry.position});
     txn.erase(Table::entry_names,
-              KeyWriter().u32(commit.number).u32(entry->parent).text(entry->name));
-    txn.erase(Table::entries, KeyWriter().u32(commit.number).u32(position));
+              KeyWriter().u32(commit.number).u32(entry.parent).text(entry.name));
+    txn.erase(Table::entries, KeyWriter().u32(commit.number).u32(entry.position));
   }
 }
 
@@ -92,15 +95,15 @@ bool grows_into(const std::vector<TreeEntry>& now, const std::vector<TreeEntry>&
 
 std::vector<TreeEntry> load_files(const ReadTxn& txn, const Store& store, const CommitRow& commit) {
   std::vector<TreeEntry> files;
-  for (Position position = 1; position < commit.next_position; ++position) {
-    const auto entry = load_entry(txn, commit.number, position);
-    if (!entry || entry->kind != TreeEntry::Kind::file) continue;
-    const auto blob = store.find_blob(txn, entry->blob);
+  visit_tree(txn, commit.number, 0, [&](const EntryRow& entry) {
+    if (entry.kind != TreeEntry::Kind::file) return true;
+    const auto blob = store.find_blob(txn, entry.blob);
     if (blob)
-      files.push_back({.path = path_of(txn, commit.number, position),
+      files.push_back({.path = path_of(txn, commit.number, entry.position),
                        .size = blob->size,
                        .blob = blob->id});
-  }
+    return true;
+  });
   return files;
 }
 

@@ -130,15 +130,17 @@ std::vector<Catalog::KnownFile> CatalogImpl::neighbours(std::uint64_t blob_numbe
       return its && access_.is_open(its->id);
     });
     const auto [repo, number, own] = open != sources.end() ? *open : sources.front();
-    const auto commit = load_commit(txn, number);
-    if (!commit) return;
-    for (Position i = 1; i < commit->next_position && files.size() < most; ++i) {
-      const Position position = 1 + (own - 1 + i) % (commit->next_position - 1);
-      const auto entry = load_entry(txn, number, position);
-      if (position == own || !entry || entry->kind != TreeEntry::Kind::file) continue;
-      if (auto blob = store_.find_blob(txn, entry->blob))
-        files.push_back({path_of(txn, number, position), std::move(*blob)});
-    }
+    if (!load_commit(txn, number)) return;
+    const auto take = [&](const EntryRow& entry) {
+      if (files.size() >= most) return false;
+      if (entry.kind != TreeEntry::Kind::file) return true;
+      if (auto blob = store_.find_blob(txn, entry.blob))
+        files.push_back({path_of(txn, number, entry.position), std::move(*blob)});
+      return true;
+    };
+    // Those behind it first, then from the beginning.
+    visit_tree(txn, number, own, take);
+    visit_tree(txn, number, 0, [&](const EntryRow& entry) { return entry.position < own && take(entry); });
   });
   return files;
 }

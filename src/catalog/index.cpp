@@ -64,6 +64,23 @@ RefRow decode_ref(RepoNumber repo, std::string_view revision, std::string_view v
   return row;
 }
 
+std::optional<EntryRow> decode_entry(CommitNumber commit, Position position, std::string_view value) {
+  Reader reader(value);
+  const std::uint8_t version = reader.u8();
+  EntryRow row;
+  row.commit = commit;
+  row.position = position;
+  const auto kind = kind_of(reader.u8());
+  row.depth = reader.u32();
+  row.hex_length = reader.u32();
+  row.parent = reader.u32();
+  row.blob = reader.u64();
+  row.name = std::string(reader.text());
+  if (!sound(reader, version, Table::entries) || !kind) return {};
+  row.kind = *kind;
+  return row;
+}
+
 void store_repo(WriteTxn& txn, const RepoRow& row) {
   // Without a standing it is a row that older programs read.
   const bool plain = row.standing == Standing{};
@@ -185,20 +202,19 @@ std::optional<CommitRow> load_commit(const ReadTxn& txn, CommitNumber number) {
 std::optional<EntryRow> load_entry(const ReadTxn& txn, CommitNumber commit, Position position) {
   const auto value = txn.get(Table::entries, KeyWriter().u32(commit).u32(position));
   if (!value) return {};
-  Reader reader(*value);
-  const std::uint8_t version = reader.u8();
-  EntryRow row;
-  row.commit = commit;
-  row.position = position;
-  const auto kind = kind_of(reader.u8());
-  row.depth = reader.u32();
-  row.hex_length = reader.u32();
-  row.parent = reader.u32();
-  row.blob = reader.u64();
-  row.name = std::string(reader.text());
-  if (!sound(reader, version, Table::entries) || !kind) return {};
-  row.kind = *kind;
-  return row;
+  return decode_entry(commit, position, *value);
+}
+
+void visit_tree(const ReadTxn& txn, CommitNumber commit, Position after,
+                const std::function<bool(const EntryRow&)>& visit) {
+  const std::string prefix = KeyWriter().u32(commit).bytes();
+  txn.scan(Table::entries, prefix, KeyWriter().u32(commit).u32(after), [&](auto key, auto value) {
+    Reader reader(key.substr(prefix.size()));
+    const Position position = reader.key_u32();
+    if (!reader.complete() || position <= after) return true;
+    const auto row = decode_entry(commit, position, value);
+    return !row || visit(*row);
+  });
 }
 
 std::optional<Position> find_entry(const ReadTxn& txn, CommitNumber commit, Position parent,

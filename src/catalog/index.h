@@ -81,6 +81,10 @@ std::optional<RefRow> load_ref(const ReadTxn& txn, std::uint64_t number);
 std::optional<CommitNumber> find_commit(const ReadTxn& txn, RepoNumber repo, std::string_view hex);
 std::optional<CommitRow> load_commit(const ReadTxn& txn, CommitNumber number);
 std::optional<EntryRow> load_entry(const ReadTxn& txn, CommitNumber commit, Position position);
+// What is there of a commit's tree behind position `after`, in order, until `visit` returns false. As many as there are:
+// what the commit's own row says of their number may be damaged.
+void visit_tree(const ReadTxn& txn, CommitNumber commit, Position after,
+                const std::function<bool(const EntryRow&)>& visit);
 std::optional<Position> find_entry(const ReadTxn& txn, CommitNumber commit, Position parent,
                                    std::string_view name);
 std::optional<std::uint64_t> find_repo_blob(const ReadTxn& txn, RepoNumber repo,

@@ -14,7 +14,6 @@ namespace hffs {
 namespace {
 
 using catalog::CommitNumber;
-using catalog::Position;
 using catalog::RepoNumber;
 using Visit = std::function<void(std::uint64_t)>;
 
@@ -51,10 +50,11 @@ void visit_repo(const ReadTxn& txn, RepoNumber repo, const Visit& visit) {
 }
 
 void visit_commit(const ReadTxn& txn, CommitNumber number, const Visit& visit) {
-  const auto commit = catalog::load_commit(txn, number);
-  for (Position at = 1; commit && at < commit->next_position; ++at)
-    if (const auto entry = catalog::load_entry(txn, number, at); entry && entry->blob != 0)
-      visit(entry->blob);
+  if (!catalog::load_commit(txn, number)) return;
+  catalog::visit_tree(txn, number, 0, [&](const catalog::EntryRow& entry) {
+    if (entry.blob != 0) visit(entry.blob);
+    return true;
+  });
 }
 
 void visit_named(const ReadTxn& txn, const RepoId& id, const std::optional<CommitId>& commit,

@@ -14,7 +14,6 @@ namespace {
 
 using catalog::CommitNumber;
 using catalog::CommitRow;
-using catalog::Position;
 using catalog::RepoNumber;
 using catalog::SourceRow;
 
@@ -28,9 +27,10 @@ struct Content {
 
 std::vector<std::uint64_t> blobs_of(const ReadTxn& txn, const CommitRow& commit) {
   std::unordered_set<std::uint64_t> blobs;
-  for (Position at = 1; at < commit.next_position; ++at)
-    if (const auto entry = catalog::load_entry(txn, commit.number, at); entry && entry->blob != 0)
-      blobs.insert(entry->blob);
+  catalog::visit_tree(txn, commit.number, 0, [&](const catalog::EntryRow& entry) {
+    if (entry.blob != 0) blobs.insert(entry.blob);
+    return true;
+  });
   return {blobs.begin(), blobs.end()};
 }
 
@@ -154,9 +154,11 @@ Result<WholeTree> Versions::tree(const RepoId& repo, const CommitId& id) const {
     const auto number = catalog::find_repo(txn, repo);
     const auto known = number ? catalog::find_commit(txn, *number, id.hex()) : std::nullopt;
     if (known) commit = catalog::load_commit(txn, *known);
-    for (Position at = 1; commit && at < commit->next_position; ++at)
-      if (const auto entry = catalog::load_entry(txn, commit->number, at); entry && entry->blob != 0)
-        files.emplace_back(catalog::path_of(txn, commit->number, at), entry->blob);
+    if (!commit) return;
+    catalog::visit_tree(txn, commit->number, 0, [&](const catalog::EntryRow& entry) {
+      if (entry.blob != 0) files.emplace_back(catalog::path_of(txn, commit->number, entry.position), entry.blob);
+      return true;
+    });
   });
   if (!commit)
     return fail(Code::not_found, "{} has no commit {}, as far as is known", repo.text(), id.hex());

@@ -10,12 +10,12 @@ Result<WholeTree> CatalogImpl::whole_tree(RepoNumber repo, const CommitId& id) {
     if (const auto number = find_commit(txn, repo, id.hex())) commit = load_commit(txn, *number);
     if (!commit) return;
     tree.self_attested = commit->attested_by.has_value();
-    for (Position position = 1; position < commit->next_position; ++position) {
-      const auto entry = load_entry(txn, commit->number, position);
-      if (!entry || entry->kind != TreeEntry::Kind::file) continue;
-      if (auto blob = store_.find_blob(txn, entry->blob))
-        tree.files.push_back({path_of(txn, commit->number, position), std::move(*blob)});
-    }
+    visit_tree(txn, commit->number, 0, [&](const EntryRow& entry) {
+      if (entry.kind != TreeEntry::Kind::file) return true;
+      if (auto blob = store_.find_blob(txn, entry.blob))
+        tree.files.push_back({path_of(txn, commit->number, entry.position), std::move(*blob)});
+      return true;
+    });
   });
   if (!commit) return fail(Code::not_found, "commit {} is not in the index", id.hex());
   return tree;

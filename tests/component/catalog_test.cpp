@@ -11,7 +11,9 @@
 #include <set>
 
 #include "fake_origin.h"
+#include "hffs/pins.h"
 #include "hffs/record.h"
+#include "hffs/versions.h"
 #include "index.h"
 #include "wait.h"
 
@@ -535,6 +537,30 @@ TEST_F(CatalogTest, ARowOfAKindThatThereIsNotIsAbsent) {
     EXPECT_TRUE(catalog::load_repo(txn, 903));
     EXPECT_FALSE(catalog::load_repo(txn, 904));
   });
+}
+
+// Of a tree there is as much as there is, whatever its commit's row says of that.
+TEST_F(CatalogTest, ADamagedCountOfEntriesHoldsNobodyUp) {
+  ASSERT_TRUE(walk("models--acme--tiny/snapshots/" + kCommitA + "/sub/deep/x.bin"));
+  const RepoId repo = *RepoId::parse_user("acme/tiny");
+  const auto written = wait_for<void>([&](Done<void> done) {
+    store_->write(
+        [&](WriteTxn& txn) {
+          const auto number = catalog::find_commit(txn, *catalog::find_repo(txn, repo), kCommitA);
+          auto commit = catalog::load_commit(txn, *number);
+          commit->next_position = ~0u;
+          catalog::store_commit(txn, *commit);
+        },
+        std::move(done));
+  });
+  ASSERT_TRUE(written);
+  const auto began = std::chrono::steady_clock::now();
+  const auto tree = Versions(*store_).tree(repo, *CommitId::parse(kCommitA));
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(tree->files.size(), 2u);
+  EXPECT_EQ(catalog_->neighbours(1, 100).size(), 1u);
+  EXPECT_EQ(Pins(*store_, system_clock()).blobs_of(repo, *CommitId::parse(kCommitA)).size(), 2u);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(60));
 }
 
 }  // namespace
