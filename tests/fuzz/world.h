@@ -12,6 +12,7 @@
 
 #include "fs_fixture.h"
 #include "fuzz.h"
+#include "temporary.h"
 
 namespace hffs::fuzz {
 
@@ -46,7 +47,11 @@ template <class T>
 T& world_for_input(int lives) {
   static std::unique_ptr<T> world;
   static int used = 0;
-  if (world == nullptr) std::atexit([] { world.reset(); });
+  if (world == nullptr) {
+    // OpenSSL's own end is to come behind ours, so it must have begun before.
+    (void)test::id_of({});
+    std::atexit([] { world.reset(); });
+  }
   if (world == nullptr || ++used % lives == 0) {
     world.reset();
     world = std::make_unique<T>();
