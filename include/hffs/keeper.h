@@ -70,7 +70,8 @@ class Keeper {
   // Ends the connection: who has files of it open gets errors.
   virtual void abort() = 0;
 
-  // As SIGUSR1 to run_keeper(): this one cannot do any more what its successor could. Nothing happens in its first second.
+  // As SIGUSR1 to run_keeper(): this one cannot do any more what its successor could. Who asks often is heard
+  // ever more seldom.
   virtual void ask_replacement() = 0;
 
   // The mount answers; or this worker cannot serve it, and ends.

@@ -221,6 +221,10 @@ Result<void> check_apart(const Config& config, bool is_worker) {
   }
   const auto state = std::filesystem::weakly_canonical(config.state_dir, error);
   if (error) return {};
+  const auto store = state / "hffs-v1";
+  if (std::mismatch(store.begin(), store.end(), mount.begin(), mount.end()).first == store.end())
+    return fail(Code::invalid, "the mount point {} lies in the store of {}; choose another place for it", config.mount_point,
+                config.state_dir);
   const auto [end, rest] = std::mismatch(mount.begin(), mount.end(), state.begin(), state.end());
   if (end != mount.end()) return {};
   return fail(Code::invalid,

@@ -68,7 +68,8 @@ class RunningDaemon final : public Daemon {
 
   const Config config_;
   Keeper& keeper_;
-  Successor successor_{keeper_, system_clock()};
+  // Threads of a folder that hangs keep it.
+  const std::shared_ptr<Successor> successor_ = std::make_shared<Successor>(keeper_, system_clock());
   std::unique_ptr<Handover> handover_;
   Metrics metrics_;
   Activity activity_{system_clock()};
@@ -128,7 +129,8 @@ Result<void> RunningDaemon::take_over() {
   if (auto fits = FuseServer::check_session(fuse_options(), keeper_, *handover_); !fits) return fits;
   if (auto same = check_index(); !same) return same;
   auto origin = open_origin(
-      config_, &grants_, [this](const std::string& folder) { successor_.look_at(folder); }, system_clock(), metrics_);
+      config_, &grants_, [successor = successor_](const std::string& folder) { successor->look_at(folder); },
+      system_clock(), metrics_);
   if (!origin) return fail(origin);
   origin_ = std::move(*origin);
   if (auto alone = keeper_.take_turn(); !alone) return alone;
@@ -324,13 +326,12 @@ Result<void> RunningDaemon::run() {
     ring(session_ended_);
   });
   while (true) {
-    pollfd watched[] = {{signals_.get(), POLLIN, 0},
-                        {stop_asked_.get(), POLLIN, 0},
-                        {session_ended_.get(), POLLIN, 0}};
-    if (::poll(watched, std::size(watched), -1) < 0) {
-      if (errno == EINTR) continue;
-      return fail(system_error(errno, "waiting for the end"));
-    }
+    pollfd watched[] = {{signals_.get(), POLLIN, 0}, {stop_asked_.get(), POLLIN, 0}, {session_ended_.get(), POLLIN, 0}};
+    const int found = ::poll(watched, std::size(watched), 5'000);
+    if (found < 0 && errno != EINTR) return fail(system_error(errno, "waiting for the end"));
+    if (found == 0)
+      for (const std::string& path : files_of_each_connection(config_)) successor_->look_at(path);
+    if (found <= 0) continue;
     if (watched[2].revents != 0) {
       session_.join();
       log(Level::info, "daemon", "unmounted");

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "own_process.h"
 
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 
 #include "control_server.h"
@@ -17,6 +17,11 @@
 #include "sandbox.h"
 
 namespace hffs {
+namespace {
+
+const std::string kResolver = "/etc/resolv.conf";
+
+}  // namespace
 
 std::string store_directory(const std::string& state_dir) {
   return state_dir + "/hffs-v1";
@@ -45,27 +50,30 @@ std::string control_socket(const std::string& state_dir) {
 }
 
 Result<std::string> confine(const Config& config, const WorkerUser& user) {
-  const char* variable = ::getenv("HOME");
-  const std::filesystem::path home = variable != nullptr ? variable : "/root";
   auto store = make_store_directory(config.state_dir);
   if (!store) return fail(store);
   Sandbox sandbox{.user = user, .writable = {*store, "/dev/null"}};
   if (!config.log_file.empty()) sandbox.writable.push_back(config.log_file);
+  sandbox.local = {config.state_dir};  // what lies beside the store is looked at
   sandbox.readable = folders_of(config);
-  sandbox.readable.push_back(config.state_dir);  // what lies beside the store is looked at
-  std::vector<std::string> bundles = system_ca_bundles();
-  if (!config.ca_bundle.empty()) bundles.push_back(config.ca_bundle);
-  for (std::string& bundle : bundles) {
-    // Its successor of the same name is read, too; but not a whole home for that.
-    auto around = std::filesystem::path(bundle).parent_path();
-    if (around != "/" && around != home) sandbox.readable.push_back(std::move(around));
-    sandbox.readable.push_back(std::move(bundle));
-  }
+  for (const auto* each : {&kResolver, &config.ca_bundle})
+    if (!each->empty()) sandbox.readable.push_back(*each);
+  for (std::string& bundle : system_ca_bundles()) sandbox.readable.push_back(std::move(bundle));
+  // It is written anew where it really lies, which may be anywhere.
+  std::error_code error;
+  const auto resolver = std::filesystem::canonical(kResolver, error).parent_path();
+  if (!error && resolver != "/") sandbox.readable.push_back(resolver);
   auto lacks = enter_sandbox(sandbox);
   // Each connection reads it.
-  if (lacks && !config.ca_bundle.empty() && ::access(config.ca_bundle.c_str(), R_OK) != 0)
+  if (lacks && !config.ca_bundle.empty() && !UniqueFd(::open(config.ca_bundle.c_str(), O_RDONLY | O_CLOEXEC)))
     return fail(system_error(errno, fmt::format("the CA bundle {} cannot be read by user {}, whom hffs runs as", config.ca_bundle, ::geteuid())));
   return lacks;
+}
+
+std::vector<std::string> files_of_each_connection(const Config& config) {
+  std::vector<std::string> files{kResolver};
+  if (!config.ca_bundle.empty()) files.push_back(config.ca_bundle);
+  return files;
 }
 
 // The limit is for what is started with it: execve() makes that dumpable again until it comes here.

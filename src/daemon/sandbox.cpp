@@ -62,9 +62,10 @@ constexpr std::uint64_t kReading = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCES
 
 // Where the resolver, OpenSSL, the C library and its modules look things up, each time anew, and where the kernel tells of
 // processes. Whole directories: what is in them is written anew and renamed, and a rule is about one file for ever.
-constexpr const char* kSystem[] = {"/etc",       "/usr",       "/lib",      "/lib64",     "/run",
-                                   "/proc",      "/sys",       "/nix/store", "/gnu/store", "/var/lib/sss",
-                                   "/var/lib/ca-certificates", "/var/cache/nscd", "/dev/null", "/dev/urandom", "/dev/random"};
+constexpr const char* kSystem[] = {
+    "/etc", "/usr", "/lib", "/lib64", "/proc", "/sys", "/nix/store", "/gnu/store", "/dev/null", "/dev/urandom", "/dev/random",
+    "/run/systemd", "/run/NetworkManager", "/run/resolvconf", "/run/connman", "/run/nscd", "/var/cache/nscd", "/var/lib/sss",
+    "/var/lib/extrausers", "/var/lib/ca-certificates"};
 constexpr std::chrono::milliseconds kMoment{1'000};
 
 std::uint64_t known_to(long version) {
@@ -75,27 +76,32 @@ std::uint64_t known_to(long version) {
   return known;
 }
 
-// A file system that hangs holds up nobody: another process asks it, which shares our table of descriptors.
-// None: it did not answer, or there is no such thing.
+// A file system that hangs holds up nobody: another process asks it first. None: it did not answer, or there is no such thing.
 UniqueFd open_in_time(const std::string& path) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return {};
-  const UniqueFd in(ends[0]), out(ends[1]);
-  const auto child = static_cast<pid_t>(::syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
+  UniqueFd in(ends[0]), out(ends[1]);
+  // Without the second flag an automount would not be begun.
+  const auto open = [&] {
+    const int directory = ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return directory >= 0 || errno != ENOTDIR ? directory : ::open(path.c_str(), O_PATH | O_CLOEXEC);
+  };
+  const pid_t child = ::fork();
   if (child == 0) {
-    const int opened = ::open(path.c_str(), O_PATH | O_CLOEXEC);
-    (void)!::write(out.get(), &opened, sizeof(opened));
+    // One that hangs for ever holds nothing of ours.
+    ::dup2(out.get(), 0);
+    ::close_range(1, ~0u, 0);
+    if (open() >= 0) (void)!::write(0, "", 1);
     ::_exit(0);
   }
   if (child < 0) return {};
+  out.reset();
   pollfd answer{in.get(), POLLIN, 0};
-  int opened = -1;
-  const bool answered = ::poll(&answer, 1, static_cast<int>(kMoment.count())) > 0 &&
-                        ::read(in.get(), &opened, sizeof(opened)) == sizeof(opened);
+  char answered = 0;
+  const bool there = ::poll(&answer, 1, static_cast<int>(kMoment.count())) > 0 && ::read(in.get(), &answered, 1) == 1;
   ::kill(child, SIGKILL);
-  // One that hangs may not even end.
-  ::waitpid(child, nullptr, answered ? 0 : WNOHANG);
-  return UniqueFd(opened);
+  ::waitpid(child, nullptr, answer.revents != 0 ? 0 : WNOHANG);
+  return there ? UniqueFd(open()) : UniqueFd();
 }
 
 Result<void> allow(int rules, const std::string& path, std::uint64_t allowed, UniqueFd place) {
@@ -123,13 +129,20 @@ Result<UniqueFd> make_rules(const Sandbox& sandbox) {
     if (!place) return fail(system_error(errno, path));
     if (auto added = allow(rules.get(), path, handled.handled_access_fs, std::move(place)); !added) return fail(added);
   }
-  for (const char* path : kSystem)
-    if (UniqueFd place(::open(path, O_PATH | O_CLOEXEC)); place)
-      if (auto added = allow(rules.get(), path, kReading, std::move(place)); !added) return fail(added);
-  for (const std::string& path : sandbox.readable)
-    if (UniqueFd place = open_in_time(path); place)
+  std::vector<std::string> read(std::begin(kSystem), std::end(kSystem));
+  read.insert(read.end(), sandbox.local.begin(), sandbox.local.end());
+  for (const std::string& path : read)
+    if (UniqueFd place(::open(path.c_str(), O_PATH | O_CLOEXEC)); place)
       if (auto added = allow(rules.get(), path, kReading, std::move(place)); !added) return fail(added);
   return rules;
+}
+
+// By the user's rights: root's may be less, on a server that takes root for nobody.
+Result<void> add_readable(int rules, const Sandbox& sandbox) {
+  for (const std::string& path : sandbox.readable)
+    if (UniqueFd place = open_in_time(path); place)
+      if (auto added = allow(rules, path, kReading, std::move(place)); !added) return added;
+  return {};
 }
 
 // --- system calls --------------------------------------------------------------------------------
@@ -151,9 +164,9 @@ constexpr long kRefused[] = {
     SYS_add_key, SYS_request_key, SYS_keyctl, SYS_reboot, SYS_swapon, SYS_swapoff, SYS_acct,
     SYS_quotactl, SYS_personality, SYS_fchown, SYS_fchownat, SYS_setxattr, SYS_lsetxattr,
     SYS_fsetxattr, SYS_tkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo,
-    SYS_pidfd_send_signal, SYS_pidfd_getfd,
+    SYS_pidfd_send_signal, SYS_pidfd_getfd, SYS_truncate,  // Landlock before 6.2 lets files be cut anywhere
 #if defined(__x86_64__)
-    SYS_chown, SYS_lchown,
+    SYS_chown, SYS_lchown, SYS_fork, SYS_vfork,
 #endif
 };
 constexpr std::uint32_t kNewNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
@@ -199,9 +212,11 @@ Result<bool> refuse_calls() {
   // Its flags are out of sight; the C library goes back to clone().
   program.push_back(only_if(SYS_clone3));
   program.push_back(give(SECCOMP_RET_ERRNO | ENOSYS));
-  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3));
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4));
   program.push_back(load(offsetof(seccomp_data, args[0])));
-  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kNewNamespaces, 0, 1));
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kNewNamespaces, 1, 0));
+  // A thread and no process, which would outlive this one with all that it holds.
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 1, 0));
   program.push_back(give(kNo));
   program.push_back(give(SECCOMP_RET_ALLOW));
   const sock_fprog filter{.len = static_cast<unsigned short>(program.size()), .filter = program.data()};
@@ -223,9 +238,11 @@ Result<std::string> enter_sandbox(const Sandbox& sandbox) {
   if (!rules) return fail(rules);
   if (auto dropped = drop_bounding_set(); !dropped) return fail(dropped);
   if (auto became = sandbox.user.become(); !became) return fail(became);
+  if (*rules)
+    if (auto added = add_readable(rules->get(), sandbox); !added) return fail(added);
   if (auto dropped = drop_capabilities(); !dropped) return fail(dropped);
   if (!*rules)
-    missing = "Landlock (Linux 5.19 has it)";
+    missing = "Landlock (Linux 5.19 has it, where it is not switched off)";
   else if (::syscall(SYS_landlock_restrict_self, rules->get(), 0) != 0)
     return fail(system_error(errno, "entering Landlock's rules"));
   auto refused = refuse_calls();
@@ -235,9 +252,9 @@ Result<std::string> enter_sandbox(const Sandbox& sandbox) {
 }
 
 // The rules hold for open(2) alone: the rest of the kernel answers by the user's rights.
-bool shut_out(const std::string& directory) {
-  if (UniqueFd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) || errno != EACCES) return false;
-  return ::faccessat(AT_FDCWD, directory.c_str(), R_OK | X_OK, AT_EACCESS) == 0;
+bool shut_out(const std::string& path) {
+  if (UniqueFd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)) || errno != EACCES) return false;
+  return ::faccessat(AT_FDCWD, path.c_str(), R_OK, AT_EACCESS) == 0;
 }
 
 }  // namespace hffs

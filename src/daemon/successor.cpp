@@ -6,14 +6,16 @@
 
 namespace hffs {
 
-void Successor::look_at(const std::string& folder) {
-  if (clock_.now() < *next_.lock() || !shut_out(folder)) return;
+void Successor::look_at(const std::string& path) {
+  const Instant due = *next_.lock();
+  // It may hang: the lock is not held meanwhile.
+  if (clock_.now() < due || !shut_out(path)) return;
   {
     auto next = next_.lock();
-    if (clock_.now() < *next) return;
+    if (*next != due) return;
     *next = clock_.now() + kPause;
   }
-  log(Level::info, "daemon", "{} was mounted after this worker gave up its rights: another one goes on", folder);
+  log(Level::info, "daemon", "{} came after this worker gave up its rights: another one is asked for", path);
   keeper_.ask_replacement();
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// When a worker wants to be replaced: a folder was mounted, or mounted again, behind the rules that this process has
-// entered (sandbox.h), and those of a successor know it.
+// When a worker wants to be replaced: what it may read was mounted, or written anew, behind the rules that this process
+// has entered (sandbox.h), and those of a successor know it.
 //
-// Threads: any; blocks as long as the folder's file system does.
+// Threads: any; blocks as long as the file system of what is looked at does.
 #pragma once
 
 #include <string>
@@ -16,13 +16,13 @@ namespace hffs {
 
 class Successor {
  public:
-  Successor(Keeper& keeper, const Clock& clock) : keeper_(keeper), clock_(clock), next_(clock.now() + kYouth) {}
-  // Of a folder that could not be read.
-  void look_at(const std::string& folder);
+  Successor(Keeper& keeper, const Clock& clock) : keeper_(keeper), clock_(clock), next_(clock.now() + kPause) {}
+  // A file or a directory that should be readable.
+  void look_at(const std::string& path);
 
  private:
-  // A successor that cannot serve is no reason to start one after the other.
-  static constexpr std::chrono::seconds kYouth{2}, kPause{30};
+  // The keeper has the last word.
+  static constexpr std::chrono::seconds kPause{2};
 
   Keeper& keeper_;
   const Clock& clock_;

@@ -33,6 +33,7 @@ constexpr std::chrono::seconds kBirth{20};
 constexpr std::chrono::milliseconds kServed{1'000};
 constexpr int kHastyEnds = 3;  // then the next one waits
 constexpr std::chrono::milliseconds kFirstPause{500}, kLongestPause{30'000};
+constexpr std::chrono::milliseconds kLongestWish{600'000};
 constexpr std::chrono::milliseconds kOverslept{500};
 // Until a worker that was killed has ended. A disk may hold it up.
 constexpr std::chrono::milliseconds kDying{60'000};
@@ -70,6 +71,7 @@ class Supervisor {
   void end_of(std::optional<Worker>& worker);
   void signalled();
   void replace(pid_t asked_by);
+  void wish(pid_t worker);
   void pause(std::chrono::milliseconds time);
   // What went wrong goes to the log, and to the service manager, which also hears whether somebody serves.
   void complain(bool serves, const std::string& what);
@@ -83,7 +85,8 @@ class Supervisor {
   bool ending_ = false, unmounted_ = false, done_ = false, ready_ = false;
   bool own_image_ = false;  // the program as it is now refuses the session
   int hasty_ = 0;
-  std::chrono::milliseconds wait_ = kFirstPause;
+  std::chrono::milliseconds wait_ = kFirstPause, wish_pause_ = kServed;
+  Time::time_point next_wish_;  // of a worker to be replaced
 };
 
 Result<void> Supervisor::prepare() {
@@ -172,8 +175,7 @@ void Supervisor::hear(std::optional<Worker>& worker) {
       if (&worker == &worker_ && unmounted_) owner_.abort();
       return;
     case Say::replace:
-      // One that asks for ever gets no more than a process each second of it.
-      if (&worker == &worker_ && worker->serving && Time::now() - *worker->serving >= kServed) replace(worker->pid);
+      if (&worker == &worker_) wish(worker->pid);
       return;
     case Say::alive:
     case Say::answer:
@@ -326,6 +328,16 @@ void Supervisor::replace(pid_t asked_by) {
   auto started = start_worker(options_, false);
   if (started) candidate_ = std::move(*started);
   else complain(worker_->serving.has_value(), started.error().message);
+}
+
+// One that wishes for ever is answered more and more slowly.
+void Supervisor::wish(pid_t worker) {
+  const auto now = Time::now();
+  if (now < next_wish_) return;
+  if (now - next_wish_ > kLongestWish) wish_pause_ = kServed;
+  next_wish_ = now + wish_pause_;
+  wish_pause_ = std::min(2 * wish_pause_, kLongestWish);
+  replace(worker);
 }
 
 void Supervisor::complain(bool serves, const std::string& what) {

@@ -144,13 +144,13 @@ def test_O11_a_folder_that_is_mounted_later_and_again(root, make):
         subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
         try:
             make_cache(folder, id, "b" * 40, files)
-            eventually(lambda: exists(mount.repo(id) / "refs/main"), 20, "the folder")
+            eventually(lambda: exists(mount.repo(id) / "refs/main"), 30, "the folder")
             check(mount, id, "b" * 40, files)
         finally:
             subprocess.run(["umount", "-l", folder], check=True)
         assert mount.worker not in workers, "the rules let it read anything"
         workers.append(mount.worker)
-    assert mount.log().count("another one goes on") == 2
+    assert mount.log().count("another one is asked for") >= 2
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["root", "hffs"])
