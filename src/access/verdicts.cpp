@@ -96,6 +96,7 @@ bool Verdicts::is_open(const RepoId& repo) {
 
 // What everybody may know comes first: nobody's token is needed for what is public.
 void Verdicts::ask(Question question) {
+  question.looked = true;
   const RepoId repo = question.repo;
   // Found by the daemon's own token a moment ago: as long as what was not found.
   if (private_.knows(repo.layout())) {
@@ -104,9 +105,13 @@ void Verdicts::ask(Question question) {
   }
   look_(repo, [self = shared_from_this(), question = std::move(question)](
                   Result<RepoInfo> info) mutable {
+    if (info && self->recalled(question.caller.uid, question.repo).whom == Recalled::For::everybody)
+      return self->flights_.land(question.key, Pass{.for_everybody = kEverybody});
+    if (question.refused && (!info || info->tells_access)) {
+      const Code refused = *question.refused;
+      return self->turn_away(std::move(question), refused);
+    }
     if (info) {
-      if (self->recalled(question.caller.uid, question.repo).whom == Recalled::For::everybody)
-        return self->flights_.land(question.key, Pass{.for_everybody = kEverybody});
       if (!info->tells_access) return self->check_everybody(std::move(question), info->id);
       question.refusal = info->is_gated && !info->is_private ? Code::denied : Code::not_found;
       question.found = question.refusal == Code::denied;
@@ -145,12 +150,16 @@ void Verdicts::look_behind(const Caller& caller, const RepoId& repo) {
     // Who may not ask is no reason for others not to be asked about.
     if (!info && info.error().code == Code::over_quota) self->looked_.forget(repo.layout());
     if (info || info.error().code != Code::not_found) return;
-    Question question{.caller = caller, .repo = repo, .key = self->key_of(caller.uid, repo)};
+    Question question{.caller = caller, .repo = repo, .key = self->key_of(caller.uid, repo), .looked = true};
     if (self->flights_.join(question.key, [](const auto&) {})) self->ask_token(std::move(question));
   });
 }
 
 void Verdicts::ask_token(Question question) {
+  if (question.refused) {
+    const Code refused = *question.refused;
+    return turn_away(std::move(question), refused);
+  }
   const Caller caller = question.caller;
   wallet_.find(caller, [self = shared_from_this(),
                         question = std::move(question)](Result<Secret> token) mutable {
@@ -214,7 +223,7 @@ void Verdicts::let_in(const Question& question, const Secret& token) {
   flights_.land(question.key, Pass{});
 }
 
-void Verdicts::turn_away(const Question& question, Code code) {
+void Verdicts::turn_away(Question question, Code code) {
   std::optional<Standing> changed;
   {
     auto known = known_.lock();
@@ -224,6 +233,11 @@ void Verdicts::turn_away(const Question& question, Code code) {
   }
   grants_.drop(question.repo, question.caller.uid);
   if (changed) keep_(question.repo, *changed);
+  // His own token was asked about first, for it had let him in. It may be public by now.
+  if (!question.looked) {
+    question.refused = code;
+    return ask(std::move(question));
+  }
   if (code == Code::denied) {
     // A refusal that came before anything was known of the repository is not remembered.
     if (question.found || question.checked) denied_.remember(question.key, kGated);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <unordered_map>
 
@@ -43,6 +44,8 @@ struct Question {
   Code refusal = Code::not_found;  // what it is for who is not let in
   bool found = false;  // gated, by everybody's right
   bool checked = false;  // with the user's
+  bool looked = false;  // at what everybody may see
+  std::optional<Code> refused{};  // before that: it holds unless everybody may
   bool proven = false;  // that there is none for everybody: a mirror's trouble with a login proves nothing
 };
 
@@ -93,7 +96,7 @@ class Verdicts : public std::enable_shared_from_this<Verdicts> {
   void ask_token(Question question);
   void check(Question question, Secret token);
   void let_in(const Question& question, const Secret& token);
-  void turn_away(const Question& question, Code code);
+  void turn_away(Question question, Code code);
   void could_not_ask(const Question& question, Error error);
   void check_everybody(Question question, RepoId canonical);
   void tell(const Question& question, std::string_view what);

@@ -110,6 +110,16 @@ class AccessTest : public testing::Test {
   bool everybody = false;
 };
 
+TEST_F(AccessTest, WhoHasLoggedOutSeesWhatHasBecomePublic) {
+  hub.visibility = Visibility::gated;
+  EXPECT_EQ(decide(kAlice), 0);
+  wallet.by_user.clear();
+  access->forget(kAlice);
+  hub.visibility = Visibility::open;
+  EXPECT_EQ(decide(kAlice), 0);
+  EXPECT_TRUE(everybody);
+}
+
 TEST_F(AccessTest, PublicIsForEverybodyAndCostsOneLook) {
   hub.visibility = Visibility::open;
   for (const uid_t user : {kBob, kAlice, kOwn}) {
