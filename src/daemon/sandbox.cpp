@@ -166,7 +166,7 @@ constexpr long kRefused[] = {
     SYS_fsetxattr, SYS_tkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo,
     SYS_pidfd_send_signal, SYS_pidfd_getfd, SYS_truncate,  // Landlock before 6.2 lets files be cut anywhere
 #if defined(__x86_64__)
-    SYS_chown, SYS_lchown, SYS_fork, SYS_vfork,
+    SYS_chown, SYS_lchown,
 #endif
 };
 constexpr std::uint32_t kNewNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
@@ -212,11 +212,9 @@ Result<bool> refuse_calls() {
   // Its flags are out of sight; the C library goes back to clone().
   program.push_back(only_if(SYS_clone3));
   program.push_back(give(SECCOMP_RET_ERRNO | ENOSYS));
-  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4));
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3));
   program.push_back(load(offsetof(seccomp_data, args[0])));
-  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kNewNamespaces, 1, 0));
-  // A thread and no process, which would outlive this one with all that it holds.
-  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 1, 0));
+  program.push_back(sock_filter BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kNewNamespaces, 0, 1));
   program.push_back(give(kNo));
   program.push_back(give(SECCOMP_RET_ALLOW));
   const sock_fprog filter{.len = static_cast<unsigned short>(program.size()), .filter = program.data()};

@@ -129,13 +129,6 @@ TEST_F(SandboxTest, ItRefusesWhatAServerOfFilesNeverAsksFor) {
   EXPECT_EQ(inside([&] { return ::mount("none", folder_.c_str(), "tmpfs", 0, nullptr) == 0; }), EPERM);
   EXPECT_EQ(inside([] { return ::unshare(CLONE_NEWUSER) == 0; }), EPERM);
   EXPECT_EQ(inside([] { return ::syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0) >= 0; }), EPERM);
-  EXPECT_EQ(inside([] {
-              const pid_t child = ::fork();
-              if (child == 0) ::_exit(0);
-              return child > 0;
-            }),
-            EPERM)
-      << "it would outlive the worker, and hold what that held";
   EXPECT_EQ(inside([] { return ::ptrace(PTRACE_TRACEME, 0, 0, 0) == 0; }), EPERM);
   EXPECT_EQ(inside([] { return ::syscall(SYS_bpf, 0, nullptr, 0) >= 0; }), EPERM);
   EXPECT_EQ(inside([] { return ::kill(::getppid(), 0) == 0; }), 0) << "who waits may be looked for";
