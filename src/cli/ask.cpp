@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 #include <thread>
 
 #include "commands.h"
+#include "hffs/keeper.h"
 #include "hffs/posix.h"
 #include "suggestion.h"
 
@@ -28,7 +30,16 @@ Result<std::string> find_socket(const DaemonName& where) {
   if (!where.mount_point.empty()) return load_control_link(where.mount_point);
   auto state_dir = load_state_dir(where.flags, process_environment());
   if (!state_dir) return fail(state_dir);
-  return control_socket(*state_dir);
+  std::string own = control_socket(*state_dir);
+  if (where.flags.state_dir || ::getenv("HFFS_STATE_DIR") != nullptr || exists(own)) return own;
+  // Who has no daemon of his own means the one that is there for everybody.
+  std::vector<std::string> shared;
+  if (const auto mounts = list_mounts())
+    for (const HffsMount& each : *mounts)
+      if (each.allow_other) shared.push_back(each.mount_point);
+  if (shared.size() == 1)
+    if (auto socket = load_control_link(shared.front())) return *socket;
+  return own;
 }
 
 std::string absolute_mount(const std::string& mount_point) {

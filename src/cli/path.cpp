@@ -15,7 +15,7 @@ namespace hffs::cli {
 namespace {
 
 constexpr const char* kPathHelp = R"(Examples:
-  llama.cpp -m "$(hffs path ggml-org/gemma-3-4b-it-GGUF)/gemma-3-4b-it-Q4_K_M.gguf"
+  llama-cli -m "$(hffs path ggml-org/gemma-3-4b-it-GGUF)/gemma-3-4b-it-Q4_K_M.gguf"
   hffs path openai/whisper-tiny@main
   hffs path datasets/rajpurkar/squad --mount ~/hf)";
 

@@ -14,7 +14,6 @@ constexpr const char* kStatusHelp = R"(Examples:
   hffs status ~/hf                         the daemon that serves ~/hf
   hffs status --json | jq .store.bytes)";
 
-
 struct StatusArguments {
   std::string mount_point;  // empty: the daemon of the state directory
   bool json = false;
@@ -22,6 +21,8 @@ struct StatusArguments {
 };
 
 using nlohmann::json;
+
+constexpr std::size_t kMostFailures = 3;  // the newest; `hffs top` shows more
 
 void row(std::string_view name, std::string_view text) {
   fmt::print("{:<12} {}\n", name, text);
@@ -102,6 +103,12 @@ void print_status(const json& status) {
   if (count(catalog, "self_attested") != 0)
     row("unconfirmed", fmt::format("{} commits that were imported, and that the Hub has not listed yet",
                                    count(catalog, "self_attested")));
+  const auto words = [](const json& of, const char* name) { return printable(of.at(name).get<std::string>()); };
+  std::size_t told = 0;
+  for (const json& failure : status.at("failures"))
+    if (told++ < kMostFailures)
+      row("failed", fmt::format("{} of {} by user {}: {}; {}", words(failure, "operation"), words(failure, "what"),
+                                count(failure, "uid"), words(failure, "message"), words(failure, "remedy")));
   row("now", fmt::format("{} readers wait, {} requests under way", count(transfer, "waiters"),
                          count(transfer, "requests")));
   row("reads", fmt::format("{}: {}", status.at("mode").get<std::string>(),

@@ -76,7 +76,7 @@ std::string head(const Look& before, const Look& now) {
   const auto rate = [&](const char* name) { return per_second(metric(before, name), metric(now, name), time); };
   // A daemon that was restarted begins at nothing.
   const auto more = [&](const char* name) { return metric(now, name) - std::min(metric(now, name), metric(before, name)); };
-  const std::uint64_t read = more("fuse_read_bytes"), fetched = more("content_bytes");
+  const std::uint64_t reads = more("fuse_reads"), waited = more("reads_parked");
   std::string text = fmt::format("{}  {}\n", top_text(state, "mount_point"), top_text(state, "version"));
   for (const json& endpoint : state.at("endpoints"))
     text += fmt::format("endpoint  {} {}{}{}\n", top_text(endpoint, "endpoint"), endpoint.at("up").get<bool>() ? "up" : "DOWN",
@@ -84,11 +84,11 @@ std::string head(const Look& before, const Look& now) {
   if (state.at("offline").get<bool>()) text += "network   off: offline mode\n";
   // What the kernel reads by itself, by passthrough and from its pages, is hit too; it is seen nowhere.
   std::string hits = "-";
-  if (read != 0) hits = fmt::format("{} %", fetched >= read ? 0 : 100 * (read - fetched) / read);
+  if (reads != 0) hits = fmt::format("{} %", 100 * (reads - std::min(reads, waited)) / reads);
   text += fmt::format("network   {} in {} requests; {} buffered\n", rate("content_bytes"),
                       state.at("transfer").at("requests").get<std::uint64_t>(),
                       bytes_text(state.at("transfer").at("buffered_bytes").get<std::uint64_t>()));
-  text += fmt::format("readers   {} through the daemon, {} of it from here; {} wait\n", rate("fuse_read_bytes"), hits,
+  text += fmt::format("readers   {} through the daemon, {} of the reads from here at once; {} wait\n", rate("fuse_read_bytes"), hits,
                       state.at("transfer").at("waiters").get<std::uint64_t>());
   const json& store = state.at("store");
   text += fmt::format("disk      {} in {} blobs{}; {} free\n", bytes_text(store.at("bytes").get<std::uint64_t>()),

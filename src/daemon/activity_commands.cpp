@@ -41,7 +41,7 @@ std::vector<Activity::Reader> by_process(const std::vector<Activity::Reader>& re
 
 json ActivityCommands::activity(const Peer& peer) const {
   const Viewer viewer{peer, *parts_};
-  json readers = json::array(), failures = json::array();
+  json readers = json::array();
   for (const Activity::Reader& all : by_process(parts_->activity.readers())) {
     if (!viewer.hears_of(all.uid) || readers.size() >= kMostReaders) continue;
     json reader = viewer.place_of(all.blob);
@@ -59,10 +59,16 @@ json ActivityCommands::activity(const Peer& peer) const {
                    {"waiting_ms", all.waiting ? json(all.waiting->count()) : json()}});
     readers.push_back(std::move(reader));
   }
+  return {{"readers", std::move(readers)}, {"failures", failures(peer)}};
+}
+
+json ActivityCommands::failures(const Peer& peer) const {
+  const Viewer viewer{peer, *parts_};
+  json failures = json::array();
   for (const Activity::Failure& failure : parts_->activity.failures())
     if (viewer.hears_of(failure.uid) && failures.size() < kMostFailures)
       failures.push_back(viewer.tell(failure));
-  return {{"readers", std::move(readers)}, {"failures", std::move(failures)}};
+  return failures;
 }
 
 void ActivityCommands::explain(const Peer& peer, const json& request, Done<json> done) const {

@@ -38,6 +38,7 @@ class ActivityCommands {
 
   // {"readers": […], "failures": […]}: the longest wait, and the latest failure, first.
   nlohmann::json activity(const Peer& peer) const;
+  nlohmann::json failures(const Peer& peer) const;  // the newest first
   // {"path": …}: below the mount point, without it.
   void explain(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done) const;
 

@@ -218,6 +218,7 @@ nlohmann::json Commands::status(const Peer& peer) const {
         {"self_attested", catalog.self_attested}}},
       {"self_attested", std::move(self_attested)},
       {"transfer", transfer()},
+      {"failures", activity_.failures(peer)},
       {"mode", mode.passthrough ? "passthrough" : "page cache"},
       {"mode_reason", mode.reason},
       {"metrics", metrics()},

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import time
 
 from lab import ALICE, BOB, MIB, errno_of, eventually, in_child
@@ -92,6 +93,8 @@ def test_E2_an_error_is_kept_with_its_reason_and_its_remedy(make):
     assert abs(failure["when"] - time.time()) < 60
     [told] = explained(mount, path)["failures"]
     assert told["message"] == failure["message"] and repo.name in told["message"]
+    status = mount.hffs("status", "--state-dir", mount.state).out
+    assert re.search(rf"^failed +read of .*{repo.name}.* by user {os.getuid()}: .*hffs status", status, re.M), status
     # One line a minute, with who, what, why and what to do.
     lines = [line for line in mount.log().splitlines() if "read failed" in line]
     assert len(lines) == 1 and "uid=" in lines[0] and repo.name in lines[0] and "hffs status" in lines[0], lines

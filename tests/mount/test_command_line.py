@@ -473,3 +473,35 @@ def test_a_repository_that_is_mistyped_gets_a_suggestion(make):
         refused(mount.hffs(*words, "--state-dir", mount.state), 3, "did you mean acme/whisper-tiny[?]")
     done = mount.hffs("path", "acme/something-else", "--state-dir", mount.state)
     assert refused(done, 3) and "did you mean" not in done.err
+
+
+# Every command
+
+
+def table():
+    return json.loads(hffs("commands", "--json").out)
+
+
+def test_each_command_refuses_what_it_does_not_know():
+    commands = table()
+    assert len(commands) > 20
+    for command in commands:
+        name = command["name"].split()
+        takes_any = any(each["repeatable"] for each in command["positionals"])
+        enough = ["x"] * len(command["positionals"])
+        refused(hffs(*name, "--no-such-flag", *enough), 2)
+        if not takes_any:
+            refused(hffs(*name, *enough, "one-too-many"), 2)
+        if any(each["required"] for each in command["positionals"]):
+            refused(hffs(*name), 2)
+        for option in command["options"]:
+            if option["value"] and not option["value"].startswith("["):
+                refused(hffs(*name, option["names"][-1]), 2)
+
+
+@pytest.mark.parametrize("words, said", [
+    (["top", "--delay", "0"], "delay"), (["top", "--delay", "nan"], "delay"), (["adopt", "/nowhere/at/all"], "nowhere"),
+    (["config"], "config --help"), (["completion", "tcsh"], "tcsh")], ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_values_that_make_no_sense_are_refused(words, said):
+    done = hffs(*words)
+    assert done.code not in (0, 1) and said in done.err and done.out == "", done

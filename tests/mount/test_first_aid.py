@@ -525,3 +525,25 @@ def test_M6_documents_name_no_command_or_flag_that_does_not_exist(table):
                 if re.fullmatch(r"--[a-z-]+", flag) and flag != "--help":
                     assert flag in flags_of(table[command]), f"{path.name}: hffs {' '.join(words)}"
     assert len(seen) > 10
+
+
+def test_M7_who_names_no_daemon_means_the_one_for_everybody(root, make):
+    """In a namespace without those of other tests."""
+    world = make.world()
+    mount = make.mount(world, "--allow-other")
+    ours = {str(mount.point)}
+
+    def ask(*more):
+        others = "".join(f"umount -l {shlex.quote(point)}; " for point, kind in lab.mounts() if kind == lab.FS_TYPE and point not in ours)
+        words = shlex.join(map(str, [HFFS, "status", "--json", *more]))
+        script = f"{others}exec setpriv --reuid {lab.ALICE} --regid {lab.ALICE} --clear-groups {words}"
+        return subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, timeout=60, check=False,
+                              env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent"})
+    done = ask()
+    assert done.returncode == 0 and json.loads(done.stdout)["mount_point"] == str(mount.point), done
+    done = ask("--state-dir", "/nonexistent")
+    assert done.returncode == 7, "he has named one"
+    second = make.mount(world, "--allow-other")
+    ours.add(str(second.point))
+    assert ask().returncode == 7, "which of the two?"
+    second.umount()

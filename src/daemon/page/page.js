@@ -69,7 +69,8 @@ function note(told) {
   if (last && now.metrics.fuse_lookups >= last.metrics.fuse_lookups) {
     look.network = rate("content_bytes", last, look);
     look.read = rate("fuse_read_bytes", last, look);
-    if (look.read > 0) look.hits = Math.max(0, 100 * (1 - look.network / look.read));
+    const reads = rate("fuse_reads", last, look);
+    if (reads > 0) look.hits = Math.max(0, 100 * (1 - rate("reads_parked", last, look) / reads));
   }
   look.readers = new Map(told.readers.map((each) => [`${each.pid} ${each.repo} ${each.path}`, each.bytes]));
   looks.push(look);
