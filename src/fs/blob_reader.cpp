@@ -17,8 +17,10 @@ constexpr int kMostFetches = 4;
 // matter of milliseconds, unless the disk does not take it.
 constexpr std::chrono::seconds kLongestRenewal{10};
 
-// Within this the kernel comes back: after ESTALE for the node, after EIO for a page of what failed.
+// Within this the kernel comes back after ESTALE.
 constexpr std::chrono::seconds kSecondTry{1};
+// And within this after EIO, for a page of what failed. Who tries again himself takes longer, mostly.
+constexpr std::chrono::milliseconds kAtOnce{50};
 
 // The index or the disk does not keep a file as a whole: once more, and no further.
 constexpr int kMostWholeFetches = 2;
@@ -164,7 +166,7 @@ void BlobReader::note_given_up(const Wait& wait, const Error& error) {
   if (wait.pid == 0) return;
   const Instant now = system_clock().now();
   std::unique_lock lock(mutex_);
-  std::erase_if(given_up_, [&](const GivenUp& each) { return now - each.when > kSecondTry; });
+  std::erase_if(given_up_, [&](const GivenUp& each) { return now - each.when > kAtOnce; });
   given_up_.push_back({wait.node, wait.pid, wait.range, now, error});
 }
 
@@ -172,7 +174,7 @@ std::optional<Error> BlobReader::given_up(const Caller& caller, NodeId node, Byt
   const Instant now = system_clock().now();
   std::shared_lock lock(mutex_);
   for (const GivenUp& each : given_up_)
-    if (each.pid == caller.pid && each.node == node && now - each.when <= kSecondTry &&
+    if (each.pid == caller.pid && each.node == node && now - each.when <= kAtOnce &&
         each.range.offset < range.end() && range.offset < each.range.end())
       return each.error;
   return std::nullopt;
