@@ -164,7 +164,7 @@ void Supervisor::hear(std::optional<Worker>& worker) {
       return;
     case Say::failed:
       worker->failure = Error{static_cast<Code>(std::clamp(message->code, 0, kCodeCount - 1)),
-                              std::move(message->text), {}};
+                              message->text.empty() ? "it gave no reason" : std::move(message->text), {}};
       return;
     case Say::take_turn:
       return give_turn(worker);

@@ -36,6 +36,7 @@ class BackingKeeper final : public Keeper {
   Result<UniqueFd> read_token(uid_t, pid_t) override { return fail(Code::unsupported, "no"); }
   Result<void> unmount() override { return {}; }
   void abort() override {}
+  void ask_replacement() override {}
   void tell_ready() override {}
   void tell_failed(const Error&) override {}
   Result<void> may_back() override { return {}; }
