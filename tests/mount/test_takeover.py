@@ -168,6 +168,54 @@ def test_K4_a_worker_that_hangs_is_replaced(make):
     assert mount.file(repo, "a.bin").read_bytes() == repo.content["a.bin"]
 
 
+def go_round(path):
+    """Looks up, opens, reads, maps: over and over."""
+    say("begun")
+    with open(path, "rb") as held, mmap.mmap(held.fileno(), 0, prot=mmap.PROT_READ) as memory:
+        for turn in range(1_000_000):
+            try:
+                os.stat(f"{os.path.dirname(path)}/none-{turn}")
+            except OSError:
+                pass
+            try:
+                with open(path, "rb") as file:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                    file.read(4096)
+            except OSError:
+                pass  # it was unmounted
+            memory[turn * 4096 % len(memory)]
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["busy", "lazy"])
+def test_K4_unmounted_under_a_worker_that_hangs_nobody_is_stuck(make, lazy):
+    """No task waits where nothing wakes it for longer than a worker is waited for."""
+    world = make.world()
+    mount = make.mount(world)
+    repo = verified(world, mount, {"a.bin": fresh_bytes(2 * MIB)})
+    readers = [make.child(go_round, str(mount.file(repo, "a.bin"))) for _ in range(4)]
+    for reader in readers:
+        assert reader.heard() == "begun"
+    os.kill(mount.worker, signal.SIGSTOP)
+    umount = subprocess.Popen([HFFS, "umount", *(["--lazy"] if lazy else []), mount.point], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    since, longest, began = {}, 0.0, time.monotonic()
+    while time.monotonic() - began < 12:
+        now = time.monotonic()
+        for pid in [umount.pid, *(reader.pid for reader in readers)]:
+            if lab.state_of(pid) == "D":
+                longest = max(longest, now - since.setdefault(pid, now))
+            else:
+                since.pop(pid, None)
+        time.sleep(0.05)
+    assert longest < 5.5, longest
+    assert umount.wait(30) is not None
+    if not lazy:
+        assert mount.file(repo, "a.bin").read_bytes() == repo.content["a.bin"], "it was in use, and goes on"
+    for reader in readers:
+        reader.stop()
+    if lazy:
+        eventually(lambda: is_gone(mount.pid), 20, "the end of the keeper")
+
+
 def test_K5_replaced_on_demand(make):
     world = make.world()
     mount = make.mount(world)
