@@ -505,3 +505,9 @@ def test_each_command_refuses_what_it_does_not_know():
 def test_values_that_make_no_sense_are_refused(words, said):
     done = hffs(*words)
     assert done.code not in (0, 1) and said in done.err and done.out == "", done
+
+
+def test_a_mount_point_in_the_store_is_refused(make):
+    mount = make.mount(make.world())
+    mount.umount()
+    refused(mount.hffs("mount", mount.state / "hffs-v1/blobs", "--state-dir", mount.state), 2, "lies in the store")

@@ -153,6 +153,17 @@ def test_O11_a_folder_that_is_mounted_later_and_again(root, make):
     assert mount.log().count("another one is asked for") >= 2
 
 
+def test_K12_a_bundle_that_is_replaced_is_read_by_the_next_worker(make):
+    bundle = make.folder() / "ca.pem"
+    shutil.copy("/etc/ssl/certs/ca-certificates.crt", bundle)
+    mount = make.mount(make.world(), config=f'ca_bundle = "{bundle}"\n')
+    before = mount.worker
+    shutil.copy(bundle, bundle.with_suffix(".new"))
+    os.replace(bundle.with_suffix(".new"), bundle)
+    eventually(lambda: mount.worker != before, 30, "a worker that may read it")
+    assert f"{bundle} came after this worker" in mount.log()
+
+
 @pytest.mark.parametrize("own", [False, True], ids=["root", "hffs"])
 def test_O10_a_folder_that_the_worker_may_not_read(make, request, own):
     files = some_files()
