@@ -3,7 +3,6 @@
 import os
 import pty
 import select
-import socket
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -74,7 +73,9 @@ def commands(stage):
     count = stage.size(10_000, 200)
     repos = [world.add({"config.json": b"{}", "model.bin": b"the same everywhere"}, id=f"acme/repo-{place:05}")
              for place in range(count)]
-    port = free_port()
+    from hub.nginx import free_port  # in tests, which the stage has put on the path
+
+    port = free_port("127.0.0.1")
     with stage.mount(world, None, None, "--status-page", f"127.0.0.1:{port}") as mount:
         with ThreadPoolExecutor(8) as pool:
             for _ in pool.map(lambda repo: os.lstat(mount.file(repo, "config.json")), repos):
@@ -90,12 +91,6 @@ def commands(stage):
                    ours=lambda: top_share(mount))
         yield Case("the status page, open in a browser", "value", at_most(2, "% of a core"), of="share", scale=100, cold=True,
                    ours=lambda: page_share(mount, port))
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def timed(action):
@@ -131,7 +126,7 @@ def top_share(mount, seconds=5):
 
 def page_share(mount, port, seconds=10):
     """Where there is no browser its questions are asked without one."""
-    from browser import Browser, why_not  # in tests/mount, which the stage has put on the path
+    from browser import Browser, why_not  # in tests/mount
 
     if why_not():
         return share_while(mount, seconds, lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/api/activity").read())

@@ -17,23 +17,15 @@
 #include "handover.h"
 #include "hffs/activity.h"
 #include "hffs/filesystem.h"
+#include "idle_keeper.h"
 
 namespace hffs {
 namespace {
 
 const NodeId kWholeBlob = NodeId::of_blob(77, 1);
 
-class FakeKeeper final : public Keeper {
+class FakeKeeper final : public test::IdleKeeper {
  public:
-  Result<std::unique_ptr<Handover>> handover() override { return fail(Code::refused, "no"); }
-  Result<void> take_turn() override { return fail(Code::refused, "no"); }
-  Result<UniqueFd> mount() override { return fail(Code::refused, "no"); }
-  Result<UniqueFd> read_token(uid_t, pid_t) override { return fail(Code::unsupported, "no"); }
-  Result<void> unmount() override { return {}; }
-  void abort() override {}
-  void ask_replacement() override {}
-  void tell_ready() override {}
-  void tell_failed(const Error&) override {}
   Result<void> may_back() override {
     if (capable) return {};
     return fail(Code::denied, "no capability");

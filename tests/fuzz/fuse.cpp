@@ -13,6 +13,7 @@
 #include <map>
 
 #include "hffs/activity.h"
+#include "idle_keeper.h"
 #include "world.h"
 
 using namespace hffs;
@@ -28,17 +29,8 @@ namespace {
 constexpr int kInputsOfAWorld = 200;
 constexpr std::uint32_t kPassthrough = 1u << (37 - 32);  // FUSE_PASSTHROUGH, in flags2
 
-class BackingKeeper final : public Keeper {
+class BackingKeeper final : public test::IdleKeeper {
  public:
-  Result<std::unique_ptr<Handover>> handover() override { return fail(Code::refused, "no"); }
-  Result<void> take_turn() override { return fail(Code::refused, "no"); }
-  Result<UniqueFd> mount() override { return fail(Code::refused, "no"); }
-  Result<UniqueFd> read_token(uid_t, pid_t) override { return fail(Code::unsupported, "no"); }
-  Result<void> unmount() override { return {}; }
-  void abort() override {}
-  void ask_replacement() override {}
-  void tell_ready() override {}
-  void tell_failed(const Error&) override {}
   Result<void> may_back() override { return {}; }
   // The kernel refuses another one while the node is open; ids are closed once.
   Result<std::int32_t> open_backing(const BlobId&) override {

@@ -15,16 +15,11 @@ from pathlib import Path
 
 import browser
 import pytest
+from hub.nginx import free_port
 from lab import ALICE, BOB, MIB, ROOT, eventually, in_child, is_gone
 from test_command_line import refused
 from test_failure import read_it, stuck
 from world import fresh_bytes, quiet
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Unix(http.client.HTTPConnection):
@@ -65,7 +60,7 @@ def answers(where):
 @pytest.fixture
 def page(make):
     """A mount with a page at a port: (world, mount, port)."""
-    world, port = make.world(), free_port()
+    world, port = make.world(), free_port("127.0.0.1")
     return world, make.mount(world, "--status-page", f"127.0.0.1:{port}"), port
 
 
@@ -98,7 +93,7 @@ def test_G1_nothing_listens_unless_it_is_asked_for(make, root):
     for pid in (mount.pid, mount.worker):
         assert not sockets_of(pid) & tcp
         assert {unix[each].rsplit("/", 1)[1] for each in sockets_of(pid) & set(unix)} <= {"control.sock"}
-    port = free_port()
+    port = free_port("127.0.0.1")
     other = make.mount(world, "--status-page", f"127.0.0.1:{port}")
     assert len(sockets_of(other.worker) & listening()[0]) == 1  # so it would have been seen
 
@@ -136,7 +131,7 @@ def test_G1_what_is_in_the_way_is_named(make):
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "[::1]"])
 def test_G1_each_address_of_this_machine(make, address):
-    port = free_port()
+    port = free_port("127.0.0.1")
     make.mount(make.world(), "--status-page", f"{address}:{port}")
     with contextlib.closing(http.client.HTTPConnection(address.strip("[]"), port, timeout=20)) as connection:
         connection.request("GET", "/api/activity")
@@ -197,7 +192,7 @@ def open_and_wait(path):
 
 
 def test_G2_each_sees_his_own(make, root):
-    world, port = make.world(), free_port()
+    world, port = make.world(), free_port("127.0.0.1")
     token = world.hub.add_user("alice")
     mount = make.mount(world, "--allow-other", "--status-page", f"127.0.0.1:{port}")
     secret = world.add({"model.bin": fresh_bytes(MIB)}, private=True, allowed=["alice"])
@@ -286,7 +281,7 @@ def test_G3_no_other_site_asks(page):
 
 
 def test_G3_looking_asks_the_hub_nothing(make):
-    world, port = make.world(), free_port()
+    world, port = make.world(), free_port("127.0.0.1")
     mount = make.mount(world, "--status-page", f"127.0.0.1:{port}", "--prefetch", "off")
     repo = world.add({"config.json": fresh_bytes(300), "model.bin": fresh_bytes(4 * MIB)})
     with open(mount.file(repo, "model.bin"), "rb") as file:
@@ -395,7 +390,7 @@ def test_G5_it_outlives_its_worker(page):
 
 
 def test_G5_with_other_settings_it_stays_or_goes(make):
-    world, port, next_port = make.world(), free_port(), free_port()
+    world, port, next_port = make.world(), free_port("127.0.0.1"), free_port("127.0.0.1")
     mount = make.mount(world, config=f'status_page = "127.0.0.1:{port}"\n')
     first = mount.worker
     mount.config.write_text(f'status_page = "127.0.0.1:{next_port}"\n')
@@ -486,7 +481,7 @@ def busy(make):
     """A mount where something goes on."""
     if reason := browser.why_not():
         pytest.skip(reason)
-    world, port = make.world(), free_port()
+    world, port = make.world(), free_port("127.0.0.1")
     mount = make.mount(world, "--status-page", f"127.0.0.1:{port}", "--read-deadline", "2")
     whole = world.add({"config.json": fresh_bytes(600), "model.safetensors": fresh_bytes(6 * MIB),
                        "<img src=x onerror=alert(1)>.txt": b"a name"}, id="openai/whisper-tiny")
