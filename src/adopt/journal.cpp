@@ -30,6 +30,15 @@ std::string encode(const Record& record) {
   return line.dump() + '\n';
 }
 
+// The library makes a number of a boolean, of -1 and of a float of any size; `encode` writes none of these.
+template <typename Number>
+bool take_number(const json& value, Number& number) {
+  if (!value.is_number_unsigned()) return false;
+  const auto wide = value.get<std::uint64_t>();
+  number = static_cast<Number>(wide);
+  return number == wide;
+}
+
 std::optional<Record> decode(std::string_view text) {
   const json line = json::parse(text, nullptr, false);
   if (!line.is_object()) return {};
@@ -44,9 +53,9 @@ std::optional<Record> decode(std::string_view text) {
     record.cache = line.at("cache").get<std::string>();
     record.name = line.at("name").get<std::string>();
     record.target = line.at("target").get<std::string>();
-    record.user = line.at("user").get<uid_t>();
-    record.inode = line.at("inode").get<ino_t>();
-    record.bytes = line.at("bytes").get<std::uint64_t>();
+    if (!take_number(line.at("user"), record.user) || !take_number(line.at("inode"), record.inode) ||
+        !take_number(line.at("bytes"), record.bytes))
+      return {};
   } catch (const json::exception&) {
     return {};
   }

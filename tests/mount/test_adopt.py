@@ -388,6 +388,19 @@ def test_A3_each_step_that_a_kill_can_leave(server):
     assert server.pictures() == before
 
 
+@pytest.mark.parametrize("user", ["1e99", "1.5", "-1", "true", str(2 ** 32)])
+def test_A3_a_journal_of_nobody_is_damaged(server, user):
+    """Nothing is done by it, and it says where."""
+    server.all()
+    before, journal = server.pictures(), server.mount.state / "adopt.journal"
+    text = journal.read_text()
+    line = json.dumps({**json.loads(text.splitlines()[0]), "user": None}).replace("null", user)
+    journal.write_text(text + line + "\n")
+    done = server.mount.hffs("adopt", "--undo", "--state-dir", server.mount.state)
+    assert done.code != 0 and f"is damaged at byte {len(text)}" in done.err, done
+    assert server.pictures() == before
+
+
 def test_A3_a_journal_that_lay_in_the_store_is_gone_on_with(server):
     """A worker may write there: it is taken over once, and only if it is root's."""
     server.all()
