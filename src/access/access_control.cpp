@@ -9,7 +9,7 @@ class Gate final : public AccessControl {
   Gate(std::shared_ptr<access::Verdicts> verdicts, Grants& grants)
       : verdicts_(std::move(verdicts)) {
     grants.on_refused([weak = std::weak_ptr(verdicts_)](const RepoId& repo, uid_t user) {
-      if (const auto verdicts = weak.lock()) verdicts->refused(repo, user);
+      if (const auto known = weak.lock()) known->refused(repo, user);
     });
   }
   void decide(const Caller& caller, const RepoId& repo, Done<Pass> done) override {

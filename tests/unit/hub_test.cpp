@@ -38,9 +38,13 @@ TEST(Url, Parts) {
 // Whoever reads the address next must see the same host.
 TEST(Url, AHostMeansOneThing) {
   for (const char* text : {"http://%30x7f.1/", "http://%30177.0.0.1/", "http://0x7f.1/", "http://2130706433/", "http://%32130706433/"})
-    if (const auto url = parse_url(text)) EXPECT_EQ(url->host, "127.0.0.1") << text;
+    if (const auto url = parse_url(text)) {
+      EXPECT_EQ(url->host, "127.0.0.1") << text;
+    }
   const auto name = parse_url("https://Hub%2Eexample/x");
-  if (name) EXPECT_EQ(name->host, "hub.example");
+  if (name) {
+    EXPECT_EQ(name->host, "hub.example");
+  }
 }
 
 TEST(Url, Refused) {
