@@ -384,7 +384,7 @@ TEST_F(DamageTest, NoiseAnywhereInTheIndexIsSurvived) {
   std::mt19937 random(4);
   // LMDB, which reads the noise, is not instrumented.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-  constexpr std::size_t step = 7;
+  constexpr std::size_t step = 19;
 #else
   constexpr std::size_t step = 1;
 #endif

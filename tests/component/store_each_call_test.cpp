@@ -56,7 +56,7 @@ void EachCallTest::run_scenario() {
 
 // Which call fails decides what is written, and hardly which threads meet: with a sanitizer some of them do.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr int kFailEvery = 3;
+constexpr int kFailEvery = 5;
 #else
 constexpr int kFailEvery = 1;
 #endif
