@@ -15,7 +15,12 @@ namespace {
 
 constexpr std::chrono::milliseconds kRedrawn{200};
 constexpr std::chrono::seconds kLogged{10};
-constexpr std::size_t kBar = 22, kFigures = 46;
+constexpr std::size_t kBar = 22, kShortBar = 10, kFigures = 36;
+
+// Of several bytes, in UTF-8: not its first one.
+bool is_within_character(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xc0) == 0x80;
+}
 
 std::string rate_text(double bytes_per_second) {
   return fmt::format("{}/s", bytes_text(static_cast<std::uint64_t>(bytes_per_second)));
@@ -37,10 +42,15 @@ std::pair<std::size_t, std::size_t> terminal_size(int fd) {
 
 std::string fitted(const std::string& text, std::size_t width) {
   if (text.size() <= width) return text + std::string(width - text.size(), ' ');
-  // Not within a character of several bytes.
   std::size_t from = text.size() - width + 1;
-  while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xc0) == 0x80) ++from;
+  while (from < text.size() && is_within_character(text[from])) ++from;
   return "~" + text.substr(from);
+}
+
+std::string cut(const std::string& text, std::size_t width) {
+  if (text.size() <= width) return text;
+  while (width > 0 && is_within_character(text[width])) --width;
+  return text.substr(0, width);
 }
 
 Bars::Bars() : terminal_(::isatty(STDERR_FILENO) == 1), last_(std::chrono::steady_clock::now() - kRedrawn) {}
@@ -75,18 +85,19 @@ void Bars::show(const std::vector<Line>& lines, const Total& total) {
   }
   clear();
   const auto [columns, rows] = terminal_size(STDERR_FILENO);
-  const std::size_t name = columns > kBar + kFigures + 20 ? columns - kBar - kFigures : 20;
+  const std::size_t bar = columns < 80 ? kShortBar : kBar;
+  const std::size_t name = columns > bar + kFigures + 14 ? columns - bar - kFigures : 14;
   std::string text;
   for (const Line& line : lines) {
     if (shown_ + 2 >= rows) break;
     const double speed = rate(line.name, line.here, now);
-    std::string row = fmt::format("{} {} {:>3} % {:>10}  ", fitted(line.name, name), bar_text(line.here, line.size, kBar),
+    std::string row = fmt::format("{} {} {:>3} % {:>10}  ", fitted(line.name, name), bar_text(line.here, line.size, bar),
                                   line.size == 0 ? 100 : 100 * line.here / line.size, bytes_text(line.size));
     row += line.note.empty() ? (speed > 0 ? rate_text(speed) : "") : line.note;
-    text += row.substr(0, columns - 1) + "\n";
+    text += cut(row, columns - 1) + "\n";
     ++shown_;
   }
-  text += figures.substr(0, columns - 1) + "\n";
+  text += cut(figures, columns - 1) + "\n";
   ++shown_;
   fmt::print(stderr, "{}", text);
   std::fflush(stderr);

@@ -45,7 +45,9 @@ class Bars {
 std::string bar_text(std::uint64_t here, std::uint64_t size, std::size_t width);
 // Columns and rows of the terminal behind `fd`, or 80 and 24.
 std::pair<std::size_t, std::size_t> terminal_size(int fd);
-// At most `width` columns of it; the end counts more than the beginning.
+// `width` columns of it; the end counts more than the beginning.
 std::string fitted(const std::string& text, std::size_t width);
+// Its beginning, at most `width` columns: what a terminal would break could not be written over.
+std::string cut(const std::string& text, std::size_t width);
 
 }  // namespace hffs::cli

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <map>
 #include <optional>
+#include <sstream>
 #include <thread>
 
 #include "bars.h"
@@ -101,7 +102,10 @@ std::string head(const Look& before, const Look& now) {
 std::vector<std::string> body(const Look& before, const Look& now, std::size_t columns) {
   std::map<ReaderKey, std::uint64_t> last;
   for (const json& reader : before.answer.at("readers")) last[key_of(reader)] = reader.at("bytes").get<std::uint64_t>();
-  const std::size_t name = columns > 100 ? columns - 74 : 26;
+  // On a narrow screen the file's name is worth more than how it is read.
+  const bool roomy = columns > 100;
+  const std::size_t fixed = roomy ? 73 : 61, name = columns > fixed + 16 ? columns - fixed : 16;
+  const auto how = [&](const std::string& text) { return roomy ? fmt::format("{:<11} ", text) : std::string(); };
   std::vector<std::string> rows;
   for (const json& job : now.answer.at("prefetches"))
     if (job.at("running").get<bool>())
@@ -109,16 +113,16 @@ std::vector<std::string> body(const Look& before, const Look& now, std::size_t c
                                  bar_text(job.at("bytes_done").get<std::uint64_t>(), job.at("bytes").get<std::uint64_t>(), 22),
                                  job.at("files_done").get<std::uint64_t>(), job.at("files").get<std::uint64_t>(),
                                  bytes_text(job.at("bytes_done").get<std::uint64_t>()), bytes_text(job.at("bytes").get<std::uint64_t>())));
-  rows.push_back(fmt::format("{:>8} {:<9} {:<12} {:>11} {:>5} {:<11} {:<8}  {}", "PID", "USER", "PROGRAM", "RATE", "HERE", "HOW", "WAITS", "FILE"));
+  rows.push_back(fmt::format("{:>8} {:<9} {:<12} {:>11} {:>5} {}{:<8}  {}", "PID", "USER", "PROGRAM", "RATE", "HERE", how("HOW"), "WAITS", "FILE"));
   for (const json& reader : now.answer.at("readers")) {
     const auto size = reader.at("size").get<std::uint64_t>();
     const auto found = last.find(key_of(reader));
     const auto bytes = reader.at("bytes").get<std::uint64_t>();
     rows.push_back(fmt::format(
-        "{:>8} {:<9.9} {:<12.12} {:>11} {:>3} % {:<11} {:<8}  {}", reader.at("pid").get<std::int64_t>(),
+        "{:>8} {:<9.9} {:<12.12} {:>11} {:>3} % {}{:<8}  {}", reader.at("pid").get<std::int64_t>(),
         user_name(reader.at("uid").get<uid_t>()), top_text(reader, "comm"),
         found == last.end() ? "-" : per_second(found->second, bytes, since(before, now)),
-        size == 0 ? 100 : 100 * reader.at("here").get<std::uint64_t>() / size, top_text(reader, "mode"),
+        size == 0 ? 100 : 100 * reader.at("here").get<std::uint64_t>() / size, how(top_text(reader, "mode")),
         reader.at("waiting_ms").is_number() ? fmt::format("{:.1f} s", reader.at("waiting_ms").get<double>() / 1'000) : "",
         fitted(fmt::format("{} {}", top_text(reader, "repo"), top_text(reader, "path")), name)));
   }
@@ -194,13 +198,14 @@ Result<void> top(const TopArguments& words) {
       continue;
     }
     const auto [columns, rows] = terminal_size(STDOUT_FILENO);
-    std::string frame = head(*last, *now) + "\n";
+    std::string frame;
     std::size_t lines = 0;
-    for (const char c : frame) lines += c == '\n';
-    for (const std::string& row : body(*last, *now, columns)) {
-      if (++lines >= rows) break;
-      frame += row.substr(0, columns) + "\033[K\n";
-    }
+    const auto add = [&, columns = columns, rows = rows](const std::string& line) {
+      if (++lines < rows) frame += cut(line, columns) + "\n";
+    };
+    std::istringstream above(head(*last, *now) + "\n");
+    for (std::string line; std::getline(above, line);) add(line);
+    for (const std::string& row : body(*last, *now, columns)) add(row);
     fmt::print("\033[H\033[2J{}", frame);
     std::fflush(stdout);
     last = std::move(*now);

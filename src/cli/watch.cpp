@@ -141,7 +141,7 @@ void Watch::write(const std::string& line) {
   }
   const std::size_t columns = std::max<std::size_t>(terminal_size(STDERR_FILENO).first, 17);
   // A line that is broken by the terminal could not be written over.
-  fmt::print(stderr, "\r\033[Khffs: {}", line.substr(0, columns - 7));
+  fmt::print(stderr, "\r\033[Khffs: {}", cut(line, columns - 7));
   std::fflush(stderr);
   written_ = true;
 }
