@@ -585,6 +585,7 @@ def test_U13_what_is_frozen_for_all(server):
     assert repo.id not in server.mount.hffs("pins", "--state-dir", server.mount.state, user=CAROL).out, done
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("told", ["by the Hub", "by who may read it"])
 def test_U14_what_was_private_does_not_become_public(server, told):
     """History is squashed, and then it is published: the commit of before is nobody's any more."""
@@ -605,6 +606,7 @@ def test_U14_what_was_private_does_not_become_public(server, told):
         assert server.sees(user, server.mount.blob(repo, "model.bin")) == errno.ENOENT
 
 
+@pytest.mark.waits
 def test_U14_public_and_then_private(server):
     """What was public stays to be seen until somebody here is known to have the private one."""
     repo = server.add()
