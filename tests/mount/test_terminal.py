@@ -32,7 +32,7 @@ def rows_of(screen):
 
 
 @pytest.mark.parametrize("columns", [100, 60])
-def test_Q1_a_bar_for_each_file_and_a_total(make, columns):
+def test_Q9_a_bar_for_each_file_and_a_total(make, columns):
     world = make.world()
     mount = make.mount(world)
     repo = slow_model(world)
@@ -55,7 +55,7 @@ def test_Q1_a_bar_for_each_file_and_a_total(make, columns):
             f"{mount.repo(repo.id)}/snapshots/{repo.commit}: 3 of 3 files (5.0 MiB) are here and verified"]
 
 
-def test_Q3_who_interrupts_it_goes_on_later(make):
+def test_Q2_Q9_who_interrupts_it_goes_on_later(make):
     world = make.world()
     mount = make.mount(world)
     repo = slow_model(world)
@@ -76,7 +76,7 @@ def test_Q3_who_interrupts_it_goes_on_later(make):
 
 
 @pytest.mark.parametrize("columns", [80, 130])
-def test_E1_top_shows_who_reads_and_gives_the_terminal_back(make, columns):
+def test_E5_top_shows_who_reads_and_gives_the_terminal_back(make, columns):
     world = make.world()
     mount = make.mount(world)
     repo = slow_model(world)
@@ -98,7 +98,7 @@ def test_E1_top_shows_who_reads_and_gives_the_terminal_back(make, columns):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_E1_top_that_is_ended_gives_the_terminal_back(make, number):
+def test_E5_top_that_is_ended_gives_the_terminal_back(make, number):
     mount = make.mount(make.world())
     with Terminal("top", mount.point, env=mount.env) as terminal:
         terminal.until(lambda screen: str(mount.point) in screen[0])
@@ -107,7 +107,7 @@ def test_E1_top_that_is_ended_gives_the_terminal_back(make, number):
         assert terminal.written.endswith("\x1b[?25h\x1b[?1049l")
 
 
-def test_E1_top_goes_on_while_the_worker_is_another(make):
+def test_E5_top_goes_on_while_the_worker_is_another(make):
     mount = make.mount(make.world())
     with Terminal("top", mount.point, "--delay", "0.2", env=mount.env) as terminal:
         terminal.until(lambda screen: str(mount.point) in screen[0])
