@@ -69,12 +69,8 @@ void change_standing(WriteTxn& txn, const Store& store, RepoNumber repo, const S
 
 std::vector<CommitNumber> find_self_attested(const ReadTxn& txn, std::size_t most) {
   std::vector<CommitNumber> found;
-  visit_repos(txn, 0, [&](const RepoRow& repo) {
-    visit_commits(txn, repo.number, {}, [&](std::string_view, std::uint64_t number) {
-      const auto commit = load_commit(txn, static_cast<CommitNumber>(number));
-      if (commit && commit->attested_by && found.size() < most) found.push_back(commit->number);
-      return found.size() < most;
-    });
+  visit_all_commits(txn, [&](const CommitRow& commit) {
+    if (commit.attested_by && found.size() < most) found.push_back(commit.number);
     return found.size() < most;
   });
   return found;

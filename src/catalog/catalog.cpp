@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hffs/catalog.h"
 
+#include <unordered_set>
+
 #include "impl.h"
 
 namespace hffs {
@@ -168,17 +170,17 @@ std::string CatalogImpl::describe(NodeId node) {
 Catalog::Usage CatalogImpl::usage(const std::function<bool(const RepoId&)>& counts) const {
   Usage usage;
   store_.read([&](const ReadTxn& txn) {
+    std::unordered_set<RepoNumber> counted;
     visit_repos(txn, 0, [&](const RepoRow& repo) {
-      if (!counts(repo.id)) return true;
-      ++usage.repos;
-      visit_commits(txn, repo.number, {}, [&](std::string_view, std::uint64_t number) {
-        ++usage.commits;
-        if (const auto commit = load_commit(txn, static_cast<CommitNumber>(number))) {
-          usage.files += commit->files;
-          if (commit->attested_by) ++usage.self_attested;
-        }
-        return true;
-      });
+      if (counts(repo.id)) counted.insert(repo.number);
+      return true;
+    });
+    usage.repos = counted.size();
+    visit_all_commits(txn, [&](const CommitRow& commit) {
+      if (!counted.contains(commit.repo)) return true;
+      ++usage.commits;
+      usage.files += commit.files;
+      if (commit.attested_by) ++usage.self_attested;
       return true;
     });
   });

@@ -136,10 +136,10 @@ std::optional<RepoNumber> find_repo(const ReadTxn& txn, const RepoId& id) {
   return load_number(txn, Table::repo_names, id.layout());
 }
 
-std::optional<RepoRow> load_repo(const ReadTxn& txn, RepoNumber number) {
-  const auto value = txn.get(Table::repos, KeyWriter().u32(number));
-  if (!value) return {};
-  Reader reader(*value);
+namespace {
+
+std::optional<RepoRow> decode_repo(RepoNumber number, std::string_view value) {
+  Reader reader(value);
   const std::uint8_t version = reader.u8();
   const auto type = type_of(reader.u8());
   const std::string_view name = reader.text(), canonical = reader.text();
@@ -155,6 +155,13 @@ std::optional<RepoRow> load_repo(const ReadTxn& txn, RepoNumber number) {
   auto id = RepoId::parse(*type, name), real = RepoId::parse(*type, canonical);
   if (!id || !real) return {};
   return RepoRow{number, *id, *real, first_seen, std::move(standing)};
+}
+
+}  // namespace
+
+std::optional<RepoRow> load_repo(const ReadTxn& txn, RepoNumber number) {
+  const auto value = txn.get(Table::repos, KeyWriter().u32(number));
+  return value ? decode_repo(number, *value) : std::nullopt;
 }
 
 std::optional<RefRow> load_ref(const ReadTxn& txn, RepoNumber repo, std::string_view revision) {
@@ -178,10 +185,10 @@ std::optional<CommitNumber> find_commit(const ReadTxn& txn, RepoNumber repo, std
   return load_number(txn, Table::commit_names, KeyWriter().u32(repo).text(hex));
 }
 
-std::optional<CommitRow> load_commit(const ReadTxn& txn, CommitNumber number) {
-  const auto value = txn.get(Table::commits, KeyWriter().u32(number));
-  if (!value) return {};
-  Reader reader(*value);
+namespace {
+
+std::optional<CommitRow> decode_commit(CommitNumber number, std::string_view value) {
+  Reader reader(value);
   const std::uint8_t version = reader.u8();
   const RepoNumber repo = reader.u32();
   const std::string_view hex = reader.text();
@@ -197,6 +204,13 @@ std::optional<CommitRow> load_commit(const ReadTxn& txn, CommitNumber number) {
   return CommitRow{
       number, repo, *id, time, (state & 1) != 0, (state & 2) != 0, next, files, std::move(cursor),
       attested_by};
+}
+
+}  // namespace
+
+std::optional<CommitRow> load_commit(const ReadTxn& txn, CommitNumber number) {
+  const auto value = txn.get(Table::commits, KeyWriter().u32(number));
+  return value ? decode_commit(number, *value) : std::nullopt;
 }
 
 std::optional<EntryRow> load_entry(const ReadTxn& txn, CommitNumber commit, Position position) {
@@ -245,8 +259,8 @@ std::string path_of(const ReadTxn& txn, CommitNumber commit, Position position) 
 
 void visit_repos(const ReadTxn& txn, RepoNumber after,
                  const std::function<bool(const RepoRow&)>& visit) {
-  txn.scan(Table::repos, {}, KeyWriter().u32(after + 1), [&](auto key, auto) {
-    const auto row = load_repo(txn, Reader(key).key_u32());
+  txn.scan(Table::repos, {}, KeyWriter().u32(after + 1), [&](auto key, auto value) {
+    const auto row = decode_repo(Reader(key).key_u32(), value);
     return !row || visit(*row);
   });
 }
@@ -266,6 +280,13 @@ void visit_commits(const ReadTxn& txn, RepoNumber repo, std::string_view after,
   const std::string prefix = KeyWriter().u32(repo).bytes();
   txn.scan(Table::commit_names, prefix, behind(prefix, after), [&](auto key, auto value) {
     return visit(key.substr(prefix.size()), Reader(value).u32());
+  });
+}
+
+void visit_all_commits(const ReadTxn& txn, const std::function<bool(const CommitRow&)>& visit) {
+  txn.scan(Table::commits, {}, {}, [&](auto key, auto value) {
+    const auto row = decode_commit(static_cast<CommitNumber>(Reader(key).key_u32()), value);
+    return !row || visit(*row);
   });
 }
 

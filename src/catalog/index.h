@@ -111,6 +111,8 @@ void visit_repos(const ReadTxn& txn, RepoNumber after,
 void visit_refs(const ReadTxn& txn, RepoNumber repo, std::string_view prefix,
                 std::string_view after, const std::function<bool(const RefRow&)>& visit);
 void visit_commits(const ReadTxn& txn, RepoNumber repo, std::string_view after, const Visit& visit);
+// Of all repositories, in one pass: much faster than by their names.
+void visit_all_commits(const ReadTxn& txn, const std::function<bool(const CommitRow&)>& visit);
 void visit_repo_blobs(const ReadTxn& txn, RepoNumber repo, std::string_view after,
                       const Visit& visit);
 void visit_entries(const ReadTxn& txn, CommitNumber commit, Position parent, std::string_view after,
