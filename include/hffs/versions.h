@@ -73,6 +73,12 @@ class Versions {
   };
   // Repositories behind `after` (0: from the start), as many as are told of in a moment.
   Page list(std::uint32_t after) const;
+  struct Names {
+    std::vector<RepoId> repos;
+    std::optional<std::uint32_t> next;
+  };
+  // Their names alone, thousands at a time.
+  Names names(std::uint32_t after) const;
   // One of them; none: it is not known here.
   std::optional<KnownRepo> find(const RepoId& repo) const;
   // What a ref reads, as of the last time that the Hub said so.

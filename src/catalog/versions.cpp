@@ -18,7 +18,7 @@ using catalog::RepoNumber;
 using catalog::SourceRow;
 
 // Of one page: it is made while others wait for the index's snapshot.
-constexpr std::size_t kMostRepos = 100, kMostCommits = 1'000, kMostEntries = 50'000;
+constexpr std::size_t kMostRepos = 100, kMostCommits = 1'000, kMostEntries = 50'000, kMostNames = 4'000;
 
 struct Content {
   std::size_t repo = 0, commit = 0;  // in the page
@@ -121,6 +121,19 @@ Versions::Page Versions::list(std::uint32_t after) const {
   listing.count_bytes(store_);
   page.repos = std::move(listing.repos);
   return page;
+}
+
+Versions::Names Versions::names(std::uint32_t after) const {
+  Names names;
+  store_.read([&](const ReadTxn& txn) {
+    catalog::visit_repos(txn, after, [&](const catalog::RepoRow& row) {
+      names.repos.push_back(row.id);
+      if (names.repos.size() < kMostNames) return true;
+      names.next = row.number;
+      return false;
+    });
+  });
+  return names;
 }
 
 std::optional<KnownRepo> Versions::find(const RepoId& repo) const {

@@ -20,7 +20,7 @@ constexpr std::chrono::seconds kSuccession{6};
 constexpr std::chrono::seconds kBetweenWorkers{2};
 
 bool changes_nothing(const nlohmann::json& request) {
-  constexpr std::array kQuestions{"status", "activity", "explain", "path", "ls", "files", "ref", "pins", "recorded"};
+  constexpr std::array kQuestions{"status", "activity", "explain", "path", "ls", "names", "files", "ref", "pins", "recorded"};
   return std::ranges::find(kQuestions, request.at("command").get<std::string>()) != kQuestions.end();
 }
 

@@ -55,9 +55,9 @@ std::string suggest_repo(const DaemonName& where, const std::string& given) {
   Nearest nearest{.given = given, .name = {}};
   nlohmann::json from = 0;
   for (int page = 0; page < kMostPages && !from.is_null(); ++page) {
-    auto answer = ask(where, {{"command", "ls"}, {"from", from}});
+    auto answer = ask(where, {{"command", "names"}, {"from", from}});
     if (!answer) break;
-    for (const auto& repo : answer->at("repos")) nearest.look_at(repo.at("repo").get<std::string>());
+    for (const auto& name : answer->at("names")) nearest.look_at(name.get<std::string>());
     from = answer->at("next");
   }
   return nearest.name.empty() || nearest.name == given ? "" : fmt::format("; did you mean {}?", nearest.name);

@@ -78,11 +78,12 @@ void Commands::dispatch(const Peer& peer, const nlohmann::json& request, UniqueF
     return done(versions_.list(
         request, [&](const RepoId& repo) { return sees(peer, repo); },
         [&](const RepoId& repo) { return parts_.access.is_open(repo); }));
+  if (command == "names") return done(versions_.names(request, [&](const RepoId& repo) { return sees(peer, repo); }));
   if (auto unknown = versions_.answer(
           peer, request, [&](const RepoId& repo) { return sees(peer, repo); }, std::move(done)))
     (*unknown)(fail(Code::invalid,
                     "unknown command '{}'; there are status, activity, explain, path, import, import-progress, verify, "
-                    "verify-progress, prefetch, prefetch-progress, prefetch-cancel, gc, pin, unpin, pins, freeze, thaw, ls, ref, files, record, recorded, "
+                    "verify-progress, prefetch, prefetch-progress, prefetch-cancel, gc, pin, unpin, pins, freeze, thaw, ls, names, ref, files, record, recorded, "
                     "login, logout, wait and stop",
                     command));
 }

@@ -156,6 +156,16 @@ Result<json> VersionCommands::list(const json& request,
   return json{{"repos", std::move(repos)}, {"next", page.next ? json(*page.next) : json()}};
 }
 
+Result<json> VersionCommands::names(const json& request, const std::function<bool(const RepoId&)>& sees) const {
+  const auto from = number_of(request, "from");
+  if (!from) return fail(Error(from.error()));
+  const auto page = versions_.names(static_cast<std::uint32_t>(*from));
+  json names = json::array();
+  for (const RepoId& repo : page.repos)
+    if (sees(repo)) names.push_back(repo.text());
+  return json{{"names", std::move(names)}, {"next", page.next ? json(*page.next) : json()}};
+}
+
 void VersionCommands::ref(const Peer& peer, const json& request, Done<json> done) const {
   auto name = ref_in(request);
   if (!name) return done(fail(name));

@@ -43,6 +43,8 @@ class VersionCommands {
   Result<nlohmann::json> list(const nlohmann::json& request,
                               const std::function<bool(const RepoId&)>& sees,
                               const std::function<bool(const RepoId&)>& is_public) const;
+  // {"from": 0}: the names of those that may be seen, more of them at once.
+  Result<nlohmann::json> names(const nlohmann::json& request, const std::function<bool(const RepoId&)>& sees) const;
   // Those that hold for the peer; all of them for who decides for all.
   nlohmann::json frozen(const Peer& peer, const std::function<bool(const RepoId&)>& sees) const;
 

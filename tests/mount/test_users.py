@@ -684,6 +684,19 @@ def look_at_all(paths):
     return found
 
 
+def look_by_descriptor(directory, names):
+    """Each name from a directory that is open, by its number in /proc: errno, 0 where it opens."""
+    found = []
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    for name in names:
+        try:
+            os.close(os.open(f"/proc/self/fd/{fd}/{name}", os.O_RDONLY))
+            found.append(0)
+        except OSError as error:
+            found.append(error.errno)
+    return found
+
+
 KINDS = {
     "public": (dict(), {}),
     "private": (dict(private=True, allowed=["alice", "dave"]), {ALICE: 0, None: errno.ENOENT}),
@@ -722,3 +735,12 @@ def test_U2_U3_the_matrix(server, kind):
         check(user)
     listed = {user: server.dir(repo).name in server.sees(user, server.mount.point) for user in (ALICE, BOB, CAROL, 0)}
     assert listed == {user: cell(user) == 0 for user in listed}
+    # By its content's name, in a repository that everybody may see, nobody gets it; nor by the descriptor of a directory there.
+    other = server.add()
+    assert server.sees(ALICE, server.mount.file(other, "config.json")) == hex_of(other, "config.json")
+    elsewhere = server.mount.blob(other, "model.bin").with_name(repo.etags["model.bin"])
+    for user in (ALICE, BOB, CAROL, DAVE, 0):
+        assert server.sees(user, elsewhere) == errno.ENOENT
+        assert as_user(look_by_descriptor, str(server.dir(other) / "blobs"),
+                       [elsewhere.name, f"../../{server.dir(repo).name}/blobs/{elsewhere.name}"],
+                       user=user or None, token=server.tokens.get(user)) == [errno.ENOENT, cell(user if user != DAVE else None)]
