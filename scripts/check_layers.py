@@ -12,7 +12,7 @@ import re
 import sys
 
 BASE = {"error", "ids", "bytes", "guarded", "clock", "posix", "telemetry", "record", "timer",
-        "flight", "globs", "recent", "tally"}
+        "flight", "globs", "json_text", "recent", "tally"}
 # module: the public headers (beside those of base) that its sources may include.
 MAY_INCLUDE = {
     "base": set(),

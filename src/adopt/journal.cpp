@@ -11,6 +11,8 @@
 #include <optional>
 #include <span>
 
+#include "hffs/json_text.h"
+
 namespace hffs::adopt {
 namespace {
 
@@ -27,7 +29,7 @@ std::string encode(const Record& record) {
                   {"user", record.user},
                   {"inode", record.inode},
                   {"bytes", record.bytes}};
-  return line.dump() + '\n';
+  return json_text(line) + '\n';
 }
 
 // The library makes a number of a boolean, of -1 and of a float of any size; `encode` writes none of these.
@@ -40,7 +42,7 @@ bool take_number(const json& value, Number& number) {
 }
 
 std::optional<Record> decode(std::string_view text) {
-  const json line = json::parse(text, nullptr, false);
+  const json line = parse_json(text);
   if (!line.is_object()) return {};
   Record record;
   // The library's only way to tell of a member that is missing or of another kind.
@@ -65,7 +67,7 @@ std::optional<Record> decode(std::string_view text) {
 }  // namespace
 
 bool is_utf8(const std::string& path) {
-  return json::parse(json(path).dump(-1, ' ', false, json::error_handler_t::replace)) == path;
+  return parse_json(json_text(json(path))) == path;
 }
 
 Result<Journal> Journal::open(const std::string& path) {

@@ -8,6 +8,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "hffs/lending.h"
 #include "hffs/telemetry.h"
 #include "job.h"
@@ -147,7 +148,7 @@ void print_total(const AdoptReport& report, const AdoptArguments& arguments) {
     json folders = json::array();
     for (const AdoptFolder& folder : report.folders) folders.push_back(to_json(folder));
     const json all{{"bytes", bytes}, {"duplicate_bytes", duplicate}, {"folders", std::move(folders)}};
-    fmt::print("{}\n", all.dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", pretty_json(all));
   } else if (arguments.dry_run) {
     for (const AdoptFolder& folder : report.folders)
       fmt::print("{:>10}  {}{}\n", bytes_text(folder.bytes), folder.path,

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "hffs/keeper.h"
 #include "hffs/posix.h"
 #include "suggestion.h"
@@ -79,7 +80,7 @@ Result<nlohmann::json> ask(const DaemonName& where, const nlohmann::json& reques
                 "{}; start one with `hffs mount`, or name its mount point or --state-dir",
                 daemon.error().message);
   }
-  const std::string words = request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string words = json_text(request);
   auto answer = daemon->ask(words, limit);
   // The next worker comes, if this was not the end.
   const auto ended = std::chrono::steady_clock::now();
@@ -91,7 +92,7 @@ Result<nlohmann::json> ask(const DaemonName& where, const nlohmann::json& reques
   if (!answer && answer.error().code == Code::not_found && request.contains("repo"))
     answer.error().message += suggest_repo(where, request.at("repo").get<std::string>());
   if (!answer) return fail(answer);
-  return nlohmann::json::parse(*answer);
+  return parse_json(*answer);
 }
 
 }  // namespace hffs::cli

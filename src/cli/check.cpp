@@ -15,6 +15,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "lock_file.h"
 #include "progress.h"
 
@@ -225,7 +226,7 @@ Result<void> check(const CheckArguments& arguments) {
   if (auto done = check.run(*repos); !done) return done;
   const json& report = check.report();
   if (arguments.json) {
-    fmt::print("{}\n", report.dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", pretty_json(report));
   } else {
     for (const json& each : report.at("problems"))
       fmt::print("{:<8} {}@{}: {}: {}\n", each.at("problem").get<std::string>(),

@@ -5,6 +5,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 
 namespace hffs::cli {
 namespace {
@@ -82,7 +83,7 @@ void add_for_completion(CommandTable& table) {
   auto words = std::make_shared<ForScripts>();
   auto* list = table.add("commands", "The table of commands", "", [words, &table]() -> Result<void> {
     if (!words->json) return fail(Code::invalid, "only --json is known");
-    fmt::print("{}\n", to_json(list_commands(table.app())).dump(2));
+    fmt::print("{}\n", pretty_json(to_json(list_commands(table.app()))));
     return {};
   });
   add_json(list, words->json);

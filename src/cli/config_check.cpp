@@ -4,6 +4,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 
 namespace hffs::cli {
 namespace {
@@ -37,12 +38,10 @@ Result<void> check_config(const ConfigArguments& arguments) {
   }
   json settings = json::object();
   for (const auto& each : report->settings)
-    settings[each.name] = {{"value", json::parse(each.value)},
+    settings[each.name] = {{"value", parse_json(each.value)},
                            {"source", each.source},
                            {"from", each.from.empty() ? json() : json(each.from)}};
-  fmt::print("{}\n", json{{"file", report->file.empty() ? json() : json(report->file)},
-                          {"settings", std::move(settings)}}
-                         .dump(2));
+  fmt::print("{}\n", pretty_json({{"file", report->file.empty() ? json() : json(report->file)}, {"settings", std::move(settings)}}));
   return {};
 }
 

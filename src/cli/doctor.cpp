@@ -11,6 +11,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 
 namespace hffs::cli {
 namespace {
@@ -63,7 +64,7 @@ Result<int> diagnose(const Flags& flags, bool as_json) {
   if (as_json) {
     json list = json::array();
     for (const Check& each : checks) list.push_back(to_json(each));
-    fmt::print("{}\n", json{{"ok", code == 0}, {"exit_code", code}, {"checks", std::move(list)}}.dump(2));
+    fmt::print("{}\n", pretty_json({{"ok", code == 0}, {"exit_code", code}, {"checks", std::move(list)}}));
   } else {
     for (const Check& each : checks) print_check(each);
   }

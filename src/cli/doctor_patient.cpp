@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "doctor.h"
+#include "hffs/json_text.h"
 #include "shell_text.h"
 
 namespace hffs::cli {
@@ -55,7 +56,7 @@ Result<nlohmann::json> ask_socket(const std::string& socket) {
   if (!daemon) return fail(daemon);
   auto answer = daemon->ask(R"({"command":"status"})", kLookLimit);
   if (!answer) return fail(answer);
-  return nlohmann::json::parse(*answer);
+  return parse_json(*answer);
 }
 
 // A daemon that is stopped may not even take the connection.

@@ -4,6 +4,7 @@
 #include "client_variables.h"
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "shell_text.h"
 
 namespace hffs::cli {
@@ -33,7 +34,7 @@ void print_variables(const std::string& mount_point, const std::vector<VariableF
     if (each.harm != VariableFinding::Harm::replaced) unset.push_back(each.name);
     warnings.push_back({{"variable", each.name}, {"value", each.value}, {"says", each.why}});
   }
-  fmt::print("{}\n", json{{"mount_point", mount_point}, {"set", set}, {"unset", unset}, {"warnings", warnings}}.dump(2));
+  fmt::print("{}\n", pretty_json({{"mount_point", mount_point}, {"set", set}, {"unset", unset}, {"warnings", warnings}}));
 }
 
 Result<void> print_environment(const EnvArguments& words) {

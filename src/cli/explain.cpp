@@ -14,6 +14,7 @@
 #include "bars.h"
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "progress.h"
 #include "repo_at.h"
 
@@ -173,7 +174,7 @@ Result<void> explain(const ExplainArguments& words) {
     problem = nullptr;
     answer->at("kind") = "a file of your own: what clients write, others do not see";
   }
-  if (words.json) fmt::print("{}\n", answer->dump(2, ' ', false, json::error_handler_t::replace));
+  if (words.json) fmt::print("{}\n", pretty_json(*answer));
   else
     print_explanation(*answer);
   if (problem.is_null()) return {};

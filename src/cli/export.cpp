@@ -6,6 +6,7 @@
 #include "command_table.h"
 #include "commands.h"
 #include "hffs/carry.h"
+#include "hffs/json_text.h"
 #include "progress.h"
 #include "repo_at.h"
 
@@ -41,7 +42,7 @@ bool is_offline(const std::string& snapshot) {
   auto daemon = ControlClient::connect(*socket);
   if (!daemon) return false;
   const auto answer = daemon->ask(R"({"command":"status"})", kStatus);
-  return answer && json::parse(*answer).at("offline").get<bool>();
+  return answer && parse_json(*answer).at("offline").get<bool>();
 }
 
 void print_json(const ExportReport& report) {
@@ -55,7 +56,7 @@ void print_json(const ExportReport& report) {
                  {"present_files", report.present_files},
                  {"present_bytes", report.present_bytes},
                  {"failed", std::move(failed)}};
-  fmt::print("{}\n", all.dump(2, ' ', false, json::error_handler_t::replace));
+  fmt::print("{}\n", pretty_json(all));
 }
 
 Result<void> export_repo(const ExportArguments& arguments) {

@@ -5,6 +5,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "hffs/lending.h"
 #include "job.h"
 #include "progress.h"
@@ -74,7 +75,7 @@ Result<void> import_folder(const ImportArguments& arguments) {
   const auto path = std::filesystem::absolute(arguments.path, error).lexically_normal();
   json request{{"command", "import"}, {"path", path.string()}};
   // Names in the folder may be anything; the question itself is JSON.
-  if (json::parse(request.dump(-1, ' ', false, json::error_handler_t::replace)) != request)
+  if (parse_json(json_text(request)) != request)
     return fail(Code::unsupported, "the name of the folder is not UTF-8; give it another one");
   if (!arguments.repo.empty()) {
     const auto repo = parse_repo(arguments.repo);
@@ -91,7 +92,7 @@ Result<void> import_folder(const ImportArguments& arguments) {
                     {"skipped", done->at("skipped")},
                     {"remarks", done->at("remarks")}};
   if (arguments.json)
-    fmt::print("{}\n", report.dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", pretty_json(report));
   else
     print_import(report);
   return judge(report);

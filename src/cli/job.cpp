@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "ask.h"
+#include "hffs/json_text.h"
 #include "hffs/telemetry.h"
 #include "progress.h"
 
@@ -14,9 +15,9 @@ using nlohmann::json;
 constexpr std::chrono::seconds kJobAnswer{30};
 
 Result<json> ask_through(Conversation& conversation, const json& request, UniqueFd given = {}) {
-  auto answer = conversation.ask(request.dump(), kJobAnswer, std::move(given));
+  auto answer = conversation.ask(json_text(request), kJobAnswer, std::move(given));
   if (!answer) return fail(answer);
-  return json::parse(*answer);
+  return parse_json(*answer);
 }
 
 Result<json> follow(Conversation& conversation, json look) {

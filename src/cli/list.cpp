@@ -4,6 +4,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "progress.h"
 #include "repo_at.h"
 #include "suggestion.h"
@@ -150,7 +151,7 @@ Result<void> list(const ListArguments& arguments) {
   if (answer && arguments.outdated) answer = find_outdated(arguments, *answer);
   if (!answer) return fail(answer);
   if (arguments.json)
-    fmt::print("{}\n", answer->dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", pretty_json(*answer));
   else if (arguments.outdated)
     print_outdated(*answer);
   else

@@ -9,6 +9,7 @@
 #include <iterator>
 
 #include "hffs/ids.h"
+#include "hffs/json_text.h"
 #include "hffs/posix.h"
 
 namespace hffs::cli {
@@ -42,7 +43,7 @@ bool is_sound(const json& repo) {
 
 Result<void> write_lock_file(const json& repos, const std::string& path) {
   const json all{{"hffs_lock", kVersion}, {"repos", repos}};
-  const std::string text = all.dump(2, ' ', false, json::error_handler_t::replace) + '\n';
+  const std::string text = pretty_json(all) + '\n';
   if (path == "-") {
     fmt::print("{}", text);
     return {};
@@ -61,7 +62,7 @@ Result<json> load_lock_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return fail(system_error(errno != 0 ? errno : EIO, fmt::format("reading {}", path)));
   const std::string text(std::istreambuf_iterator<char>(file), {});
-  const json parsed = json::parse(text, nullptr, false);
+  const json parsed = parse_json(text);
   if (!parsed.is_object() || !parsed.contains("hffs_lock") || !parsed.contains("repos") ||
       !parsed.at("repos").is_array())
     return fail(Code::invalid, "{} is no lock file; `hffs lock -o {} -- COMMAND` writes one", path, path);
@@ -70,7 +71,7 @@ Result<json> load_lock_file(const std::string& path) {
   for (const json& repo : parsed.at("repos"))
     if (!is_sound(repo))
       return fail(Code::invalid, "{} was changed: '{}' is not what `hffs lock` writes", path,
-                  repo.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 200));
+                  json_text(repo).substr(0, 200));
   return parsed.at("repos");
 }
 

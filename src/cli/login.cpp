@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "command_table.h"
+#include "hffs/json_text.h"
 
 namespace hffs::cli {
 namespace {
@@ -73,7 +74,7 @@ Result<void> login(const LoginArguments& words) {
   auto answer = ask(words.where, {{"command", "login"}, {"token", std::move(*token)}},
                     std::chrono::seconds(30));
   if (!answer) return fail(answer);
-  if (words.json) fmt::print("{}\n", answer->dump());
+  if (words.json) fmt::print("{}\n", json_text(*answer));
   else if (answer->at("name").is_string())
     fmt::print("logged in as {}\n", answer->at("name").get<std::string>());
   else
@@ -85,7 +86,7 @@ Result<void> login(const LoginArguments& words) {
 Result<void> logout(const LoginArguments& words) {
   auto answer = ask(words.where, {{"command", "logout"}});
   if (!answer) return fail(answer);
-  if (words.json) fmt::print("{}\n", answer->dump());
+  if (words.json) fmt::print("{}\n", json_text(*answer));
   else
     fmt::print("{}\n", answer->at("was_logged_in").get<bool>() ? "logged out" : "you were not logged in");
   return {};

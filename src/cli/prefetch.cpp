@@ -6,6 +6,7 @@
 #include "bars.h"
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "progress.h"
 #include "repo_at.h"
 
@@ -94,7 +95,7 @@ Result<void> judge_prefetch(const json& state, const std::string& path, bool as_
     report.erase("active");
     report.erase("job");
     report.erase("running");
-    fmt::print("{}\n", report.dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", pretty_json(report));
   } else {
     for (const json& file : failed)
       fmt::print(stderr, "missing {}: {}\n", printable(file.at("path").get<std::string>()),
@@ -124,7 +125,7 @@ Result<void> stop_orders(const PrefetchArguments& words, const RepoAt& what) {
     ++stopped;
   }
   if (stopped == 0) return fail(Code::not_found, "no prefetch of {} is under way", what.repo.text());
-  if (words.json) fmt::print("{}\n", json{{"stopped", stopped}}.dump());
+  if (words.json) fmt::print("{}\n", json_text({{"stopped", stopped}}));
   else
     fmt::print("{} {} stopped; what came stays\n", stopped, stopped == 1 ? "prefetch" : "prefetches");
   return {};
@@ -138,7 +139,7 @@ Result<void> prefetch(const PrefetchArguments& words) {
   if (!begun) return fail(begun);
   const std::string path = begun->at("path");
   if (words.background) {
-    if (words.json) fmt::print("{}\n", begun->dump(2));
+    if (words.json) fmt::print("{}\n", pretty_json(*begun));
     else
       fmt::print("{} files of {} are being fetched; `hffs top` shows how far it is\n",
                  begun->at("files").get<std::uint64_t>(), path);

@@ -4,6 +4,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "progress.h"
 
 namespace hffs::cli {
@@ -120,7 +121,7 @@ Result<void> status(const StatusArguments& arguments) {
   if (!answer) return fail(Error(answer.error()));
   const json& parsed = *answer;
   if (arguments.json)
-    fmt::print("{}\n", parsed.dump(2));
+    fmt::print("{}\n", pretty_json(parsed));
   else
     print_status(parsed);
   return {};

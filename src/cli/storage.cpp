@@ -3,6 +3,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "progress.h"
 #include "repo_at.h"
 
@@ -160,7 +161,7 @@ Result<void> collect(const CollectArguments& arguments) {
   auto done = ask(arguments.where, request, kLongest);
   if (!done) return fail(done);
   if (arguments.json)
-    fmt::print("{}\n", done->dump(2));
+    fmt::print("{}\n", pretty_json(*done));
   else
     print_gc(*done);
   return {};
@@ -186,7 +187,7 @@ Result<void> pins(const PinsArguments& arguments) {
   auto answer = ask(arguments.where, {{"command", "pins"}});
   if (!answer) return fail(answer);
   if (arguments.json) {
-    fmt::print("{}\n", answer->dump(2));
+    fmt::print("{}\n", pretty_json(*answer));
     return {};
   }
   for (const json& pin : answer->at("pins"))

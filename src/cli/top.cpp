@@ -15,6 +15,7 @@
 #include "bars.h"
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "progress.h"
 
 namespace hffs::cli {
@@ -175,7 +176,7 @@ Result<void> top(const TopArguments& words) {
   if (!before) return fail(before);
   const bool live = !words.once && !words.json && ::isatty(STDOUT_FILENO) == 1 && ::isatty(STDIN_FILENO) == 1;
   if (words.json) {
-    fmt::print("{}\n", before->answer.dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", pretty_json(before->answer));
     return {};
   }
   if (!live) {

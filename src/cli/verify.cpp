@@ -4,6 +4,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "hffs/json_text.h"
 #include "job.h"
 #include "progress.h"
 #include "repo_at.h"
@@ -70,7 +71,7 @@ Result<void> verify(const VerifyArguments& arguments) {
     const json report{{"files", done->at("files")},
                       {"bytes", done->at("bytes")},
                       {"findings", findings}};
-    fmt::print("{}\n", report.dump(2, ' ', false, json::error_handler_t::replace));
+    fmt::print("{}\n", pretty_json(report));
   } else {
     for (const json& each : findings) print_finding(each);
     fmt::print("{} files ({}) verified, {} of them damaged\n",

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "hffs/json_text.h"
 #include "settings.h"
 
 namespace hffs {
@@ -38,7 +39,7 @@ class Report {
     bool in_file = false;
   };
   void add(std::string_view name, const json& value, const Places& places) {
-    SettingsReport::Setting setting{.name = std::string(name), .value = value.dump(), .source = "default", .from = {}};
+    SettingsReport::Setting setting{.name = std::string(name), .value = json_text(value), .source = "default", .from = {}};
     if (!places.flag.empty())
       setting.source = "flag", setting.from = places.flag;
     else if (!places.variable.empty())

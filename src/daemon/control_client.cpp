@@ -9,6 +9,7 @@
 
 #include "control_address.h"
 #include "hffs/daemon.h"
+#include "hffs/json_text.h"
 
 namespace hffs {
 namespace {
@@ -100,7 +101,7 @@ Result<std::string> ControlClient::ask(std::string_view request, std::chrono::mi
     if (answer.size() > kMostAnswerBytes) return fail(Code::corrupt, "the answer has no end");
   }
   answer.pop_back();
-  const auto parsed = nlohmann::json::parse(answer, nullptr, false);
+  const auto parsed = parse_json(answer);
   if (!parsed.is_object()) return fail(Code::corrupt, "the answer is not a JSON object");
   if (const auto error = parsed.find("error"); error != parsed.end() && error->is_object())
     return fail(to_error(*error));

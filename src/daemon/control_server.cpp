@@ -15,6 +15,7 @@
 #include <span>
 
 #include "control_address.h"
+#include "hffs/json_text.h"
 #include "hffs/telemetry.h"
 
 namespace hffs {
@@ -30,7 +31,7 @@ constexpr int kBacklog = 32;
 
 std::string to_line(const nlohmann::json& value) {
   // File names need not be UTF-8.
-  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(value) + "\n";
 }
 
 Time now() {
@@ -231,7 +232,7 @@ void ControlServer::take_lines(Client& client) {
 }
 
 void ControlServer::handle(Client& client, const std::string& line) {
-  const nlohmann::json request = nlohmann::json::parse(line, nullptr, false);
+  const nlohmann::json request = parse_json(line);
   if (!request.is_object() || !request.contains("command") || !request["command"].is_string())
     return say(client, to_line(to_json({Code::invalid,
                                         "a request is a JSON object on one line with a string "

@@ -8,6 +8,7 @@
 #include "hffs/catalog.h"
 #include "hffs/clock.h"
 #include "hffs/daemon.h"
+#include "hffs/json_text.h"
 #include "hffs/pins.h"
 #include "hffs/store.h"
 #include "import_jobs.h"
@@ -80,7 +81,7 @@ Result<void> WithStateDirectory::open(const Config& config) {
 }
 
 Result<std::string> WithStateDirectory::ask(std::string_view request, std::chrono::milliseconds, UniqueFd given) {
-  const auto parsed = nlohmann::json::parse(request);
+  const auto parsed = parse_json(request);
   const std::string command = parsed.at("command");
   const Peer self{::getpid(), user_, ::getegid(), true};
   Result<nlohmann::json> answer =
@@ -94,7 +95,7 @@ Result<std::string> WithStateDirectory::ask(std::string_view request, std::chron
   }
   if (command == "verify-progress") answer = verifications_->look(self, parsed);
   if (!answer) return fail(answer);
-  return answer->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return json_text(*answer);
 }
 
 }  // namespace

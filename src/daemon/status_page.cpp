@@ -15,6 +15,7 @@
 
 #include "exposition.h"
 #include "hffs/guarded.h"
+#include "hffs/json_text.h"
 #include "hffs/telemetry.h"
 #include "page_files.h"
 #include "page_socket.h"
@@ -48,7 +49,7 @@ Reply to_reply(const Error& error) {
   if (error.code == Code::not_found) status = 404;
   if (error.code == Code::invalid) status = 400;
   if (error.code == Code::bug) status = 500;
-  return {status, "application/json", hffs::to_json(error).dump(-1, ' ', false, json::error_handler_t::replace) + "\n"};
+  return {status, "application/json", json_text(hffs::to_json(error)) + "\n"};
 }
 
 Reply in_words(unsigned status, std::string_view words) {
@@ -258,7 +259,7 @@ MHD_Result Served::answer(MHD_Connection* connection, std::string_view path, std
   ask_(*peer, *question, [desk = desk_, pending = pending](Result<json> found) {
     if (!found) return settle(*desk, pending, to_reply(found.error()));
     if (pending->figures) return settle(*desk, pending, {200, kExpositionType, exposition(*found)});
-    settle(*desk, pending, {200, "application/json", found->dump(-1, ' ', false, json::error_handler_t::replace) + "\n"});
+    settle(*desk, pending, {200, "application/json", json_text(*found) + "\n"});
   });
   return MHD_YES;
 }

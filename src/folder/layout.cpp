@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "hffs/json_text.h"
+
 namespace hffs {
 namespace {
 
@@ -110,7 +112,7 @@ std::vector<TreeEntry> read_listing(const Folder& folder, const std::string& pla
   std::vector<TreeEntry> files;
   const auto text = folder.read_small(place, kMostListingBytes);
   if (!text) return files;
-  const auto parsed = nlohmann::json::parse(*text, nullptr, false);
+  const auto parsed = parse_json(*text);
   if (!parsed.is_object() || parsed.value("format_version", nlohmann::json()) != 1) return files;
   const auto listed = parsed.find("files");
   if (listed == parsed.end() || !listed->is_object()) return files;

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "hffs/json_text.h"
+
 namespace hffs::hub {
 namespace {
 
@@ -45,7 +47,7 @@ bool is_bounded(std::string_view body) {
 
 Result<json> parse(std::string_view body, json::value_t wanted) {
   if (!is_bounded(body)) return nonsense("JSON without bounds");
-  json value = json::parse(body.begin(), body.end(), nullptr, false);
+  json value = parse_json(body);
   if (value.is_discarded()) return nonsense("no JSON");
   if (value.type() != wanted) return nonsense("JSON of another shape");
   return value;
