@@ -58,17 +58,19 @@ Result<UniqueFd> BackingFiles::open_blob(const BlobId& blob) const {
   if (!blobs_) return fail(Code::unsupported, "no directory of blobs was named");
   const std::string path = fmt::format("{}/{}", blob.hex().substr(0, 2), blob.hex());
   open_how how{};
-  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;  // a pipe there must not hold us up
+  how.flags = O_PATH | O_CLOEXEC;  // what is refused was not opened
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  UniqueFd file(
-      static_cast<int>(::syscall(SYS_openat2, blobs_.get(), path.c_str(), &how, sizeof(how))));
-  if (!file && errno == ELOOP) return fail(Code::refused, "a link stands in the place of blob {}", path);
-  if (!file) return fail(system_error(errno, fmt::format("opening blob {}", path)));
+  const UniqueFd found(static_cast<int>(::syscall(SYS_openat2, blobs_.get(), path.c_str(), &how, sizeof(how))));
+  if (!found && errno == ELOOP) return fail(Code::refused, "a link stands in the place of blob {}", path);
+  if (!found) return fail(system_error(errno, fmt::format("looking for blob {}", path)));
   struct stat what{};
-  if (::fstat(file.get(), &what) != 0)
+  if (::fstat(found.get(), &what) != 0)
     return fail(system_error(errno, fmt::format("looking at blob {}", path)));
   if (!S_ISREG(what.st_mode) || what.st_nlink != 1 || what.st_uid != owner_)
     return fail(Code::refused, "blob {} is not a regular file of user {} with one name", path, owner_);
+  // That file, whatever has its name by now. A lease of somebody's must not hold us up.
+  UniqueFd file(::open(fmt::format("/proc/self/fd/{}", found.get()).c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file) return fail(system_error(errno, fmt::format("opening blob {}", path)));
   return file;
 }
 

@@ -4,6 +4,7 @@
 // is none makes the answer to what passed them "unsupported".
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -86,6 +87,31 @@ TEST_F(BackingTest, AFileOfAnotherUserIsRefused) {
   std::ofstream(file()) << "bytes";
   ASSERT_EQ(::chown(file().c_str(), 12'345, 12'345), 0);
   EXPECT_EQ(add(), Code::refused);
+}
+
+TEST_F(BackingTest, WhatIsRefusedIsNotOpened) {
+  const UniqueFd seen(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  const auto was_opened = [&] {
+    bool opened = false;
+    alignas(inotify_event) char events[sizeof(inotify_event)];
+    // What is watched is a file itself: its events have no name.
+    while (::read(seen.get(), events, sizeof(events)) > 0)
+      opened = opened || (reinterpret_cast<const inotify_event*>(events)->mask & IN_OPEN) != 0;
+    return opened;
+  };
+  ASSERT_EQ(::mkfifo(file().c_str(), 0600), 0);
+  ASSERT_GE(::inotify_add_watch(seen.get(), file().c_str(), IN_OPEN), 0);
+  EXPECT_EQ(add(), Code::refused);
+  EXPECT_FALSE(was_opened());
+  fs::remove(file());
+  std::ofstream(file()) << "bytes";
+  ASSERT_GE(::inotify_add_watch(seen.get(), file().c_str(), IN_OPEN), 0);
+  fs::create_hard_link(file(), root_ / "other");
+  EXPECT_EQ(add(), Code::refused);
+  EXPECT_FALSE(was_opened());
+  fs::remove(root_ / "other");
+  EXPECT_EQ(add(), Code::unsupported);
+  EXPECT_TRUE(was_opened()) << "nothing is seen at all";
 }
 
 TEST_F(BackingTest, NoDirectoryNoFiles) {
