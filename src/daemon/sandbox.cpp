@@ -88,7 +88,8 @@ UniqueFd open_in_time(const std::string& path) {
   };
   const pid_t child = ::fork();
   if (child == 0) {
-    // One that hangs for ever holds nothing of ours.
+    // One that hangs for ever holds nothing of ours, and nobody waits for it with the others of this process.
+    ::setpgid(0, 0);
     ::dup2(out.get(), 0);
     ::close_range(1, ~0u, 0);
     if (open() >= 0) (void)!::write(0, "", 1);
@@ -165,6 +166,7 @@ constexpr long kRefused[] = {
     SYS_quotactl, SYS_personality, SYS_fchown, SYS_fchownat, SYS_setxattr, SYS_lsetxattr,
     SYS_fsetxattr, SYS_tkill, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo,
     SYS_pidfd_send_signal, SYS_pidfd_getfd, SYS_truncate,  // Landlock before 6.2 lets files be cut anywhere
+    SYS_setpgid, SYS_setsid,  // who leaves the group would not end with it
 #if defined(__x86_64__)
     SYS_chown, SYS_lchown,
 #endif

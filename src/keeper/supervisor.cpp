@@ -4,6 +4,7 @@
 // whether it could serve. What workers say is looked at here and nowhere else.
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,8 +36,6 @@ constexpr int kHastyEnds = 3;  // then the next one waits
 constexpr std::chrono::milliseconds kFirstPause{500}, kLongestPause{30'000};
 constexpr std::chrono::milliseconds kLongestWish{600'000};
 constexpr std::chrono::milliseconds kOverslept{500};
-// Until a worker that was killed has ended. A disk may hold it up.
-constexpr std::chrono::milliseconds kDying{60'000};
 
 std::string words_of(int status) {
   return WIFSIGNALED(status) ? fmt::format("signal {} ({})", WTERMSIG(status), ::strsignal(WTERMSIG(status)))
@@ -67,6 +66,7 @@ class Supervisor {
   Time::time_point deadline(const Worker& worker) const;
   // Ends it if need be: its status.
   int reap(Worker& worker);
+  void reap_others();
   void forget_backings(Worker& worker);
   void end_of(std::optional<Worker>& worker);
   void signalled();
@@ -98,6 +98,7 @@ Result<void> Supervisor::prepare() {
   ::sigprocmask(SIG_BLOCK, &ours, nullptr);
   signals_ = UniqueFd(::signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_) return fail(system_error(errno, "making an event descriptor"));
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return fail(system_error(errno, "becoming the reaper of what workers start"));
   auto memory = Handover::create();
   if (!memory) return fail(memory);
   handover_ = std::move(*memory);
@@ -122,6 +123,7 @@ void Supervisor::watch() {
   }
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Time::now());
   const int found = ::poll(watched, std::size(watched), static_cast<int>(std::max<std::int64_t>(0, left.count() + 1)));
+  reap_others();
   if (found < 0) return;
   if (watched[0].revents != 0) return signalled();
   const auto now = Time::now();
@@ -252,17 +254,21 @@ void Supervisor::forget_backings(Worker& worker) {
 
 // One that waits for its own mount cannot end while that is there.
 int Supervisor::reap(Worker& worker) {
-  ::kill(worker.pid, SIGKILL);
-  pollfd ended{worker.process.get(), POLLIN, 0};
-  if (::poll(&ended, 1, static_cast<int>(kDying.count())) == 0) {
+  return end_worker(worker, [&] {
     log(Level::error, "keeper", "the worker {} does not end: the mount is ended", worker.pid);
     ending_ = true;
     owner_.abort();
+  });
+}
+
+// Who looked for a token; and who was left behind on a file system that hangs. (A worker's end is heard by its descriptor.)
+void Supervisor::reap_others() {
+  siginfo_t ended{};
+  while (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid != 0 &&
+         !(worker_ && worker_->pid == ended.si_pid) && !(candidate_ && candidate_->pid == ended.si_pid)) {
+    ::waitpid(ended.si_pid, nullptr, 0);
+    ended = {};
   }
-  int status = 0;
-  while (::waitpid(worker.pid, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status;
 }
 
 void Supervisor::end_of(std::optional<Worker>& worker) {

@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -124,13 +123,7 @@ Result<UniqueFd> read_token(uid_t user, pid_t process) {
   UniqueFd in(ends[0]), out(ends[1]);
   const pid_t child = ::fork();
   if (child < 0) return fail(system_error(errno, "starting a process"));
-  if (child == 0) {
-    // Its own child is init's: the keeper waits for this one alone, which ends at once.
-    if (::fork() == 0) look(user, process, out.get());
-    ::_exit(0);
-  }
-  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  if (child == 0) look(user, process, out.get());
   return in;
 }
 

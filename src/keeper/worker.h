@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <functional>
 #include <optional>
 
 #include "channel.h"
@@ -25,5 +26,8 @@ struct Worker {
 
 // Runs the program as it is now, or as this process has it. It may have ended already.
 Result<Worker> start_worker(const KeeperOptions& options, bool own_image);
+// Kills it, with all processes that it has started, unless it has ended, and waits until none is left: its status. `stuck`: they
+// do not end, for they wait for something. Once. The caller is the reaper of its descendants.
+int end_worker(const Worker& worker, const std::function<void()>& stuck);
 
 }  // namespace hffs::keeper

@@ -131,6 +131,8 @@ TEST_F(SandboxTest, ItRefusesWhatAServerOfFilesNeverAsksFor) {
   EXPECT_EQ(inside([] { return ::syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0) >= 0; }), EPERM);
   EXPECT_EQ(inside([] { return ::ptrace(PTRACE_TRACEME, 0, 0, 0) == 0; }), EPERM);
   EXPECT_EQ(inside([] { return ::syscall(SYS_bpf, 0, nullptr, 0) >= 0; }), EPERM);
+  EXPECT_EQ(inside([] { return ::setsid() > 0; }), EPERM);
+  EXPECT_EQ(inside([] { return ::setpgid(0, 0) == 0; }), EPERM);
   EXPECT_EQ(inside([] { return ::kill(::getppid(), 0) == 0; }), 0) << "who waits may be looked for";
   EXPECT_EQ(inside([] { return ::kill(::getppid(), SIGURG) == 0; }), EPERM);
   EXPECT_EQ(inside([] { return ::syscall(SYS_tgkill, ::getppid(), ::getppid(), 0) == 0; }), EPERM);
