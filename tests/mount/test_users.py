@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many users on one mount: docs/SEMANTICS.md, Users (U1…). Real uids, each with a token of its own."""
+import argparse
 import errno
 import hashlib
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.nginx import free_port
 from lab import BOB, HFFS, MIB, Run, eventually, in_child
 from world import fresh_bytes
 
@@ -247,6 +249,39 @@ def test_U4_open_files_stay_open(server):
     eventually(lambda: server.sees(DAVE, path) == errno.ENOENT, 10)
     holder.tell()
     assert holder.result()
+
+
+def read_later(path):
+    """One byte of what is not here yet."""
+    with open(path, "rb", buffering=0) as file:
+        say("open")
+        hear()
+        try:
+            os.pread(file.fileno(), 1, 2 << 20)
+            return 0
+        except OSError as error:
+            return error.errno
+
+
+@pytest.mark.parametrize("refusal", [401, 403])
+def test_U4_a_token_that_is_refused_ends_the_verdict_at_once(root, make, refusal):
+    """Long before its time is over: in the middle of reading."""
+    server = Server(make, config="access_ttl = 600\n")
+    repo = server.private(DAVE) if refusal == 401 else server.add(gated="manual", granted=["dave"])
+    head, path = server.mount.file(repo, "config.json"), server.mount.file(repo, "model.bin")
+    assert server.sees(DAVE, head) == hex_of(repo, "config.json")
+    reader = server.make.child(read_later, path, user=DAVE, prefix=["env", f"HF_TOKEN={server.tokens[DAVE]}"])
+    assert reader.heard() == "open"
+    if refusal == 401:
+        server.world.hub.revoke_token(server.tokens[DAVE])
+    else:
+        server.world.hub.set_gated(repo.name, "manual", granted=["alice"])
+    assert server.sees(DAVE, head) == hex_of(repo, "config.json"), "nobody has heard of it"
+    reader.tell()
+    assert reader.result(30) in (errno.EIO, errno.EACCES)
+    assert server.sees(DAVE, head) == (errno.ENOENT if refusal == 401 else errno.EACCES)
+    if refusal == 403:
+        assert server.sees(ALICE, path) == hex_of(repo, "model.bin")
 
 
 def test_U4_a_verdict_is_believed_for_its_time(root, make):
@@ -520,6 +555,54 @@ def test_U11_a_user_s_token_goes_with_his_repositories_alone(root, make):
     assert with_token and {each.repo for each in with_token} == {mine.id}
     assert server.world.hub.origin_requests() and not any(each.token for each in server.world.hub.origin_requests())
     assert server.tokens[ALICE] not in server.mount.log()
+
+
+def fetch(port, path):
+    """What a page answers to this user."""
+    import urllib.error
+    import urllib.request
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+
+
+def test_U11_T4_no_answer_has_a_token(root, make):
+    """Of the daemon, of a login, of a process; good, and turned down. Whoever asks, and however."""
+    world, port = make.world(), free_port("127.0.0.1")
+    tokens = {user: world.hub.add_user(name) for user, name in {**NAMES, 0: "root"}.items()}
+    mount = make.mount(world, "--allow-other", "--log-level", "debug", "--status-page", f"127.0.0.1:{port}",
+                       config="access_ttl = 0.3\n", env={"HF_TOKEN": tokens[0]})
+    server = argparse.Namespace(mount=mount)
+    repo = world.add({"config.json": fresh_bytes(300), "model.bin": fresh_bytes(3 * MIB)}, private=True,
+                     allowed=["alice", "erin", "root"])
+    assert login(server, ERIN, tokens[ERIN]).code == 0
+    path, cold = mount.file(repo, "config.json"), mount.file(repo, "model.bin")
+    for user, token in ((ALICE, tokens[ALICE]), (ERIN, None), (0, None)):
+        assert as_user(look, path, user=user or None, token=token) == hex_of(repo, "config.json"), user
+    assert as_user(look, path, user=BOB, token=tokens[BOB]) == errno.ENOENT
+    # And every trouble that comes of them.
+    holder = make.child(hold, cold, user=ALICE, prefix=["env", f"HF_TOKEN={tokens[ALICE]}"])
+    assert holder.heard() == hex_of(repo, "model.bin")
+    for token in tokens.values():
+        world.hub.revoke_token(token)
+    eventually(lambda: as_user(look, path, user=ALICE, token=tokens[ALICE]) == errno.ENOENT, 10, "the end of her right")
+    said = {}
+    for user in (0, ALICE, BOB, ERIN):
+        for words in (["status"], ["status", "--json"], ["top", "--once"], ["top", "--json"], ["explain", path], ["explain", "--json", path],
+                      ["explain", "--json", cold], ["explain", "--json", mount.repo("acme/none")], ["ls", "--json"], ["pins", "--json"]):
+            where = [mount.point] if words[0] == "top" else [] if words[0] == "explain" else ["--state-dir", mount.state]
+            done = mount.hffs(*words, *where, user=user or None)
+            said[user, *words] = done.out + done.err
+        for page in ("/metrics", "/", "/api/activity", "/api/status", "/api/repos", f"/api/files?repo={repo.name}&commit={repo.commit}"):
+            said[user, page] = in_child(fetch, port, page, user=user or None)
+    holder.tell()
+    holder.result()
+    assert repo.id in said[0, "ls", "--json"] and "hffs_reads_waiting" in said[0, "/metrics"] and str(ALICE) in said[0, "top", "--json"]
+    said["log"] = mount.log()
+    assert not [where for where, text in said.items() if any(token in text for token in tokens.values())]
+    assert not [where for where, text in said.items() if not text]
 
 
 def test_U12_a_private_repository_with_another_name(server):
