@@ -11,6 +11,7 @@ import subprocess
 import threading
 
 import pytest
+from hub import certs
 from lab import ALICE, BOB, MIB, errno_of, eventually, exists, hffs, in_child, is_gone, refuses
 from world import fresh_bytes, quiet
 
@@ -516,6 +517,47 @@ def test_Y8_a_key_takes_effect_while_files_are_read(make, root, key):
     eventually(lambda: effective(mount, world, repos), 5)
     replaced(mount, before)
     eventually(lambda: not effective(mount, world, repos), 5)
+    reader.tell("stop")
+    assert reader.result() > 0
+
+
+# Of each key of where it fetches from: what it is, what it must not be, and what it is then.
+ORIGIN_KEYS = {
+    "endpoints": ('["{hub}"]', '["ftp://{hub}"]', '["{another_hub}"]'),
+    "ca_bundle": ('"{bundle}"', "5", '"{another_bundle}"'),
+    "offline": ("false", '"yes"', "true"),
+}
+
+
+@pytest.mark.limit(300)
+@pytest.mark.parametrize("key", ORIGIN_KEYS)
+def test_K5_Y8_another_origin_takes_effect_while_files_are_read(make, root, key):
+    secure = key == "ca_bundle"
+    world, another = make.world(tls=secure, nginx=secure), make.world()
+    words = {"hub": world.endpoint, "another_hub": another.endpoint, "bundle": world.hub.ca_file,
+             "another_bundle": certs.make(make.folder() / "tls").authority}
+    valid, invalid, other = (f"{key} = {value.format(**words)}\n" for value in ORIGIN_KEYS[key])
+    before = "# a comment\nsync_interval = 0.05\n"
+    where = "" if key == "endpoints" else f'endpoints = ["{world.endpoint}"]\n'
+    env = dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+    repo = world.add({"a.bin": fresh_bytes(3 * MIB)})
+    mount = make.mount(world, "--allow-other", endpoints=[], env=env, config=before + valid + where)
+    reader = make.child(stays_right, str(mount.file(repo, "a.bin")), digest(repo.content["a.bin"][:MIB]), 0, MIB, user=ALICE)
+    assert reader.heard() == "reads"
+
+    def reads(hub):
+        cold = hub.add({"a.bin": fresh_bytes(MIB)}, id=f"acme/cold-{next(_serial)}")
+        return in_child(read_all, [mount.file(cold, "a.bin")], user=ALICE) == [0]
+    assert reads(world) and not (key == "endpoints" and reads(another))
+    worker = mount.worker
+    mount.config.write_text(before + invalid + where)
+    os.kill(mount.pid, signal.SIGUSR1)
+    eventually(lambda: "the new worker cannot serve" in mount.log(), 20)
+    assert f"{mount.config}:3: {key}: " in mount.log() and mount.worker == worker and reads(world)
+    replaced(mount, before + other + where)
+    assert not reads(world) and reads(another) == (key == "endpoints")
+    replaced(mount, before + valid + where)
+    eventually(lambda: reads(world), 10)
     reader.tell("stop")
     assert reader.result() > 0
 
