@@ -8,13 +8,16 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import lab
 import pytest
+from hostile import Impostor
 from lab import HFFS, MIB, drop_caches, errno_of, eventually, is_gone, is_mounted
 from test_passthrough import OLD, verified
 from world import fresh_bytes
@@ -78,6 +81,18 @@ def serving(mount):
     return json.loads(done.out)["worker"]["pid"] if done.code == 0 else None
 
 
+@contextlib.contextmanager
+def requests_of(mount):
+    """with requests_of(mount) as waiting: … – how many of them have no answer yet, as the kernel counts."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["mount", "-t", "fusectl", "none", folder], check=True)
+        try:
+            count = Path(folder, str(os.minor(os.stat(mount.point).st_dev)), "waiting")
+            yield lambda: int(count.read_text())
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
 @pytest.fixture(params=["new kernel", "old kernel"])
 def kernel(request):
     return OLD if request.param == "old kernel" else ""
@@ -110,6 +125,9 @@ def test_K1_readers_go_on_when_the_worker_is_killed(make, root, kernel, rounds):
         waits.append(slowest)
         assert done > 0 and slowest < 2, f"one piece took {slowest:.2f} s"
     print(f"{times} kills under {len(readers)} readers; the longest that one of them waited for 128 KiB: {max(waits):.3f} s")
+    # Nor is anything left that no reader waits for.
+    with requests_of(mount) as waiting:
+        eventually(lambda: waiting() == 0, 5, "an answer to each request")
     assert mount.status()["worker"]["restarts"] == times
     assert mount.log().count("another one goes on") == times
 
@@ -518,6 +536,41 @@ def test_K14_a_question_that_is_on_its_way_is_answered_by_the_next(make):
     os.kill(before, signal.SIGKILL)
     text, _ = asking.communicate(timeout=30)
     assert asking.returncode == 0 and json.loads(text)["worker"]["pid"] != before, text
+
+
+def listens(mount):
+    with socket.socket(socket.AF_UNIX) as one:
+        return errno_of(one.connect, str(mount.state / "hffs-v1/control.sock")) == 0
+
+
+def test_K14_another_command_waits_two_seconds_for_one_that_listens(make, monkeypatch):
+    """Between two workers: the socket is there, and nobody at it."""
+    impostor = Impostor(make, monkeypatch)
+    world = make.world()
+    mount = make.mount(world)
+    repo = world.add({"a.txt": b"a"})
+    assert mount.file(repo, "a.txt").read_bytes() == b"a"
+    impostor.follow(mount)
+    pin = [lab.HFFS, "pin", repo.id, "--state-dir", str(mount.state)]
+    began = time.monotonic()
+    done = mount.hffs(*pin[1:])
+    assert done.code == 7 and 1.9 < time.monotonic() - began < 5, done
+    asking = []
+
+    def ask():
+        asking.append(subprocess.Popen(pin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return time.monotonic()
+    asked = ask()
+    time.sleep(0.1)
+    assert asking[0].poll() is None, "it does not wait"
+    impostor.kill()
+    # How long the next one takes is the machine's affair: the last of these waits for less than two seconds.
+    while not listens(mount):
+        if time.monotonic() > asked + 0.5:
+            asked = ask()
+        time.sleep(0.02)
+    assert [each.communicate() and each.returncode for each in asking][-1] == 0
+    assert repo.id in mount.hffs("pins", "--state-dir", str(mount.state)).out
 
 
 def test_K12_the_worker_has_no_rights(make):
