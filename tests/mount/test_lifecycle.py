@@ -54,6 +54,47 @@ def test_foreground_mount_says_so(make):
     eventually(lambda: f"hffs: mounted at {mount.point}" in mount.log(), 5)
 
 
+def on_a_terminal(command, env):
+    """Runs it on a terminal that stops what writes to it in the background, until told to stop: Ctrl-C, and what was said."""
+    import pty
+    import termios
+    ours, theirs = pty.openpty()
+    modes = termios.tcgetattr(theirs)
+    modes[3] |= termios.TOSTOP
+    termios.tcsetattr(theirs, termios.TCSANOW, modes)
+    program = subprocess.Popen(["setsid", "-c", "-w", *command], env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = []
+
+    def listen():
+        try:
+            while text := os.read(ours, 4096):
+                said.append(text)
+        except OSError:
+            pass  # nobody has it any more
+    listener = threading.Thread(target=listen)
+    listener.start()
+    hear()
+    os.write(ours, b"\x03")
+    code = program.wait(20)
+    listener.join(5)
+    return [code, b"".join(said).decode()]
+
+
+def test_K15_a_worker_is_no_background_job_of_its_terminal(make):
+    """It is a group of its own, and writes its log there."""
+    world = make.world()
+    mount = make.mount(world, "--log-level", "debug", start=False)
+    terminal = make.child(on_a_terminal, mount.command("--foreground"), mount.env)
+    eventually(lambda: mount.hffs("status", "--state-dir", mount.state, "--json").code == 0, 20, "the mount")
+    repo = world.add({"a.txt": b"a"})
+    assert mount.file(repo, "a.txt").read_bytes() == b"a"
+    terminal.tell("stop")
+    code, said = terminal.result(30)
+    assert code == 0 and not is_mounted(mount.point), said
+    assert f"mounted at {mount.point}" in said and "debug hub GET" in said and "not been heard of" not in said
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("background", [False, True], ids=["foreground", "background"])
 def test_signals_end_the_mount_cleanly(make, number, background):
