@@ -203,11 +203,15 @@ void Verdicts::check(Question question, Secret token) {
   });
 }
 
+// Asked before the user logged in or out: what comes of it is nothing about who he is now.
+bool Verdicts::land_if_outdated(const Question& question) {
+  if (question.key == key_of(question.caller.uid, question.repo)) return false;
+  flights_.land(question.key, fail(Code::unreachable, "{}: it must be asked again", question.repo.text()));
+  return true;
+}
+
 void Verdicts::let_in(const Question& question, const Secret& token) {
-  // Asked before the user logged in or out.
-  if (question.key != key_of(question.caller.uid, question.repo))
-    return flights_.land(question.key, fail(Code::unreachable, "{}: it must be asked again",
-                                            question.repo.text()));
+  if (land_if_outdated(question)) return;
   std::optional<Standing> changed;
   {
     auto known = known_.lock();
@@ -224,6 +228,7 @@ void Verdicts::let_in(const Question& question, const Secret& token) {
 }
 
 void Verdicts::turn_away(Question question, Code code) {
+  if (land_if_outdated(question)) return;
   std::optional<Standing> changed;
   {
     auto known = known_.lock();
@@ -259,6 +264,7 @@ void Verdicts::tell(const Question& question, std::string_view what) {
 
 // What was last said holds, however long ago; and what no Hub has said anything of is the store's owner's.
 void Verdicts::could_not_ask(const Question& question, Error error) {
+  if (land_if_outdated(question)) return;
   bool was_let_in = false;
   {
     auto known = known_.lock();

@@ -95,6 +95,7 @@ class Verdicts : public std::enable_shared_from_this<Verdicts> {
   void look_behind(const Caller& caller, const RepoId& repo);
   void ask_token(Question question);
   void check(Question question, Secret token);
+  bool land_if_outdated(const Question& question);
   void let_in(const Question& question, const Secret& token);
   void turn_away(Question question, Code code);
   void could_not_ask(const Question& question, Error error);

@@ -265,6 +265,30 @@ TEST_F(AccessTest, AndDuringAQuestion) {
   EXPECT_TRUE(grants.choose(kRepo).empty());
 }
 
+TEST_F(AccessTest, AndDuringAQuestionThatTheHubDoesNotAnswer) {
+  EXPECT_EQ(decide(kAlice), 0);
+  clock.advance(130s);
+  hub.on_check = [this] {
+    wallet.by_user.clear();
+    access->forget(kAlice);
+    hub.away = true;
+  };
+  EXPECT_NE(decide(kAlice), 0) << "what was said last was said of her login";
+}
+
+TEST_F(AccessTest, ARefusalOfBeforeTakesNothingFromWhoLoggedIn) {
+  wallet.by_user[kBob] = "not yet";
+  hub.on_check = [this] {
+    wallet.by_user[kBob] = "alices";
+    access->forget(kBob);
+    EXPECT_EQ(decide(kBob), 0);
+    hub.may.clear();
+  };
+  EXPECT_NE(decide(kBob), 0);
+  EXPECT_TRUE(access->sees({.uid = kBob}, kRepo));
+  EXPECT_EQ(grants.choose(kRepo).reveal(), "alices");
+}
+
 TEST_F(AccessTest, LoggingInEndsARefusal) {
   EXPECT_EQ(decide(kBob), ENOENT);
   wallet.by_user[kBob] = "alices";
