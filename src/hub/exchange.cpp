@@ -6,13 +6,6 @@ namespace {
 
 constexpr std::size_t kMostHeaderBytes = 256 * 1024;
 
-std::string words_for(CURLcode code) {
-  if (code == CURLE_PEER_FAILED_VERIFICATION)
-    return "its certificate is not trusted; behind a private CA, name its bundle in ca_bundle or "
-           "REQUESTS_CA_BUNDLE";
-  return curl_easy_strerror(code);
-}
-
 // "HTTP/1.1 206 Partial Content" → 206.
 int status_of(std::string_view line) {
   const std::size_t space = line.find(' ');
@@ -38,11 +31,24 @@ bool Exchange::prepare(const TransportSettings& settings) {
   return true;
 }
 
+std::string Exchange::why(CURLcode code) const {
+  if (code == CURLE_PEER_FAILED_VERIFICATION)
+    return "its certificate is not trusted; behind a private CA, name its bundle in ca_bundle or "
+           "REQUESTS_CA_BUNDLE";
+  // libcurl has limits of its own for a line, and calls it that.
+  curl_off_t first_byte = 0;
+  if (code == CURLE_OUT_OF_MEMORY && easy && !answered_)
+    curl_easy_getinfo(easy.get(), CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
+  if (header_bytes_ > kMostHeaderBytes || first_byte > 0)
+    return "the headers of its answer are too large";
+  return curl_easy_strerror(code);
+}
+
 Ending Exchange::ending(CURLcode code) const {
   Ending ending{.complete = code == CURLE_OK,
                 .silent = code == CURLE_OPERATION_TIMEDOUT,
                 .stopped = stopped,
-                .why = words_for(code)};
+                .why = why(code)};
   if (!guard_) return ending;
   ending.peer = guard_->peer(easy.get());
   const std::string refusal = guard_->refusal();
@@ -81,7 +87,8 @@ bool Exchange::take_header(std::string_view line) {
     // All of them at once, or a header now and then would hold the connection for days.
     touch();
     // 1xx answers come before the real one. Trailers after a body bring no status.
-    if (status_ >= 200) listener->on_headers(status_, headers_);
+    answered_ = status_ >= 200;
+    if (answered_) listener->on_headers(status_, headers_);
     status_ = 0;
     return true;
   }

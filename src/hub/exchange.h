@@ -33,6 +33,7 @@ class Exchange {
   static std::size_t header_callback(char* data, std::size_t size, std::size_t count, void* self);
   static std::size_t body_callback(char* data, std::size_t size, std::size_t count, void* self);
   bool take_header(std::string_view line);
+  std::string why(CURLcode code) const;
   std::size_t take_body(std::span<const std::byte> bytes);
 
   const Clock& clock_;
@@ -41,6 +42,7 @@ class Exchange {
   Headers headers_;
   int status_ = 0;
   std::size_t header_bytes_ = 0;
+  bool answered_ = false;  // all headers have come
 };
 
 }  // namespace hffs::hub

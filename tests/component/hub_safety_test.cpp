@@ -25,6 +25,21 @@ TEST_F(HubTest, HeadersThatComeOneByOneEnd) {
             5);
 }
 
+TEST_F(HubTest, HeadersThatAreTooLargeAreCalledSo) {
+  const HttpReply many = reply(200, HttpHeaders(100, {"X-More", std::string(4'000, 'x')}));
+  const HttpReply long_line = reply(200, {{"X-More", std::string(400'000, 'x')}});
+  HttpReply interims{""};
+  while (interims.bytes.size() < 400'000) interims.bytes += "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+  for (const HttpReply& answer : {many, long_line, interims, HttpReply{"HTTP/1.1 200 " + std::string(400'000, 'x')}}) {
+    open([](OriginOptions& options) { options.metadata_deadline = milliseconds(1'000); });
+    server.script([&](const HttpRequest&) { return answer; });
+    const auto info = revision();
+    ASSERT_FALSE(info);
+    EXPECT_NE(info.error().message.find("headers of its answer are too large"), std::string::npos)
+        << answer.bytes.substr(0, 40) << ": " << info.error().message;
+  }
+}
+
 TEST_F(HubTest, BytesThatComeSlowlyButComeAreTaken) {
   open([](OriginOptions& options) { options.stall_timeout = milliseconds(2'000); });
   server.script([](const HttpRequest&) {
