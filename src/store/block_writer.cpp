@@ -2,6 +2,7 @@
 #include "block_writer.h"
 
 #include <future>
+#include <utility>
 
 #include "store_thread.h"
 
@@ -101,7 +102,7 @@ Result<void> BlockWriter::accept(const std::shared_ptr<BlobFile>& blob, BlockInd
     metrics_.add(Metric::blocks_written, block_count(added));
     arrived_(blob, added);
   }
-  if (accepted || is_from_disk(accepted)) note_disk_state(accepted);
+  if (added > 0 || is_from_disk(accepted)) note_disk_state(accepted);
   return accepted;
 }
 
@@ -133,14 +134,18 @@ void BlockWriter::write_back() {
   });
 }
 
-// One line when the disk stops taking blocks, one when it takes them again.
+// One line when blocks begin not to be kept, one when all have been for a while.
 void BlockWriter::note_disk_state(const Result<void>& written) {
-  if (written.has_value() != failing_) return;
-  failing_ = !failing_;
-  if (failing_)
-    log(Level::error, "store", "blocks are served but not kept: {}", written.error().message);
-  else
+  failing_ = !written;
+  const auto now = std::chrono::steady_clock::now();
+  if (failing_) {
+    failed_at_ = now;
+    if (!std::exchange(told_, true))
+      log(Level::error, "store", "blocks are served but not kept: {}", written.error().message);
+  } else if (told_ && now - failed_at_ >= calm()) {
+    told_ = false;
     log(Level::info, "store", "blocks are kept again");
+  }
 }
 
 }  // namespace hffs

@@ -62,6 +62,8 @@ class BlockWriter {
                                     std::span<const std::byte> bytes, std::uint64_t& added);
   void write_back();
   void note_disk_state(const Result<void>& written);
+  // Only then they are said to be kept again: at a limit some fit and others do not, by turns.
+  std::chrono::milliseconds calm() const { return 30 * try_again_; }
 
   const std::chrono::milliseconds try_again_;
   const std::shared_ptr<WorkQueue<PendingWrite>> queue_;
@@ -69,7 +71,9 @@ class BlockWriter {
   Metrics& metrics_;
   const Arrived arrived_;
   HeldBlocks held_;
-  bool failing_ = false;
+  bool failing_ = false;  // the last block was not kept
+  bool told_ = false;     // … and the log says so
+  std::chrono::steady_clock::time_point failed_at_{};
   std::jthread thread_;
 };
 

@@ -45,6 +45,33 @@ TEST_F(FaultTest, ReadsAreServedFromMemoryWhileTheDiskIsFull) {
   EXPECT_TRUE(fill_at_last(number, bytes));
 }
 
+TEST_F(FaultTest, BlocksOfWhichSomeAreNotKeptAreTwoLinesInTheLog) {
+  const std::string file = directory_.path() + "/log";
+  start_log(Level::info, file);
+  options_.sync_interval = std::chrono::milliseconds(50);
+  open();
+  const Bytes bytes = content(1, 12 * kBlockSize);
+  const auto filling = blob(add(bytes));
+  for (BlockIndex block = 0; block < 10; block += 2) {
+    fail_once(Op::write, 0, Code::no_space);
+    EXPECT_FALSE(write_blocks(*filling, {block, 1}, bytes));
+    EXPECT_TRUE(write_blocks(*filling, {block + 1, 1}, bytes));
+    EXPECT_TRUE(store_->flush());  // what was held in memory goes to the disk
+  }
+  const auto lines = [&](std::string_view words) {
+    const Bytes all = file_content(file);
+    const std::string_view text(reinterpret_cast<const char*>(all.data()), all.size());
+    int count = 0;
+    for (auto at = text.find(words); at != text.npos; at = text.find(words, at + 1)) ++count;
+    return count;
+  };
+  EXPECT_EQ(lines("served but not kept"), 1);
+  EXPECT_EQ(lines("kept again"), 0);
+  std::this_thread::sleep_for(30 * options_.sync_interval);
+  ASSERT_TRUE(write_blocks(*filling, {10, 1}, bytes));
+  EXPECT_EQ(lines("kept again"), 1);
+}
+
 TEST_F(FaultTest, ReadsFromTheFileAndFromMemoryAtOnce) {
   options_.sync_interval = std::chrono::hours(1);
   open();
