@@ -149,12 +149,15 @@ void end_eviction(WriteTxn& txn, std::uint64_t number) {
   txn.erase(Table::evictions, blob_key(number));
 }
 
-bool is_left_by_eviction(const BlobRow& row, std::string_view eviction) {
+bool began_with_eviction(const BlobRow& row, std::string_view eviction) {
   Reader reader(eviction);
   const bool known = reader.u8() == kEvictionVersion;
   const std::uint32_t incarnation = reader.u32();
-  return known && reader.complete() && !row.verified && row.claimed.empty() &&
-         row.incarnation == incarnation;
+  return known && reader.complete() && !row.verified && row.incarnation == incarnation;
+}
+
+bool is_left_by_eviction(const BlobRow& row, std::string_view eviction) {
+  return began_with_eviction(row, eviction) && row.claimed.empty();
 }
 
 }  // namespace hffs

@@ -54,6 +54,8 @@ bool begin_incarnation(WriteTxn& txn, std::uint64_t number, std::uint32_t incarn
 // its file is gone for good.
 bool evict_row(WriteTxn& txn, std::uint64_t number, std::uint32_t incarnation);
 void end_eviction(WriteTxn& txn, std::uint64_t number);
+// Whether this incarnation of it began with that: a file in blobs/ is not its own, but one that could not be removed.
+bool began_with_eviction(const BlobRow& row, std::string_view eviction);
 // Whether the row says of this blob that its files are those of an evicted one, which a stop has left.
 bool is_left_by_eviction(const BlobRow& row, std::string_view eviction);
 

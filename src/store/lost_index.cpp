@@ -11,6 +11,7 @@
 
 #include "blob_rows.h"
 #include "hffs/posix.h"
+#include "hffs/record.h"
 #include "hffs/telemetry.h"
 
 namespace hffs {
@@ -29,7 +30,8 @@ std::string to_rebuild(const StateDir& directory) { return directory.index() + "
 void each_file(const std::string& folder, const std::function<bool(const fs::path&)>& visit) {
   std::error_code error;
   for (fs::recursive_directory_iterator it(folder, error), end; it != end && !error; it.increment(error))
-    if (std::error_code unknown; it->symlink_status(unknown).type() == fs::file_type::regular)
+    // As the directory says it: a look at each of 100,000 files would cost a disk that turns minutes.
+    if (std::error_code unknown; it->is_regular_file(unknown) && !it->is_symlink(unknown))
       if (!visit(it->path())) return;
 }
 bool has_files(const std::string& folder) {
@@ -91,10 +93,11 @@ Result<void> put_aside(const StateDir& directory, Disk& disk, const IndexCheck& 
 
 Result<LostIndex> look_at_index(const StateDir& directory, Disk& disk) {
   IndexCheck index;
+  const bool unclean = exists(in_use(directory));
   struct stat file {};
   const bool present = ::lstat((directory.index() + "/data.mdb").c_str(), &file) == 0;
   if (present && file.st_size > 0) {
-    const bool all = exists(in_use(directory)) || static_cast<std::uint64_t>(file.st_size) <= kSmallIndex;
+    const bool all = unclean || static_cast<std::uint64_t>(file.st_size) <= kSmallIndex;
     auto checked = check_index(directory.index(), all);
     if (!checked) return fail(checked);
     index = std::move(*checked);
@@ -102,10 +105,10 @@ Result<LostIndex> look_at_index(const StateDir& directory, Disk& disk) {
              (has_files(directory.blobs()) || has_files(directory.root() + "/overlay"))) {
     index.damage = present ? "its file is empty" : "its file is gone";
   }
-  if (index.damage.empty()) return LostIndex{exists(to_rebuild(directory)), {}};
+  if (index.damage.empty()) return LostIndex{exists(to_rebuild(directory)), {}, unclean};
   if (auto moved = put_aside(directory, disk, index); !moved)
     return fail(std::move(moved.error()).during("putting a damaged index aside"));
-  return LostIndex{true, std::move(index.saved)};
+  return LostIndex{true, std::move(index.saved), unclean};
 }
 
 Result<void> rebuild_index(const StateDir& directory, Disk& disk, Environment& environment,
@@ -135,6 +138,35 @@ Result<void> rebuild_index(const StateDir& directory, Disk& disk, Environment& e
   log(Level::warn, "store", "the index was begun anew: {} files in blobs/ are checked, and counted as verified then",
       found);
   return {};
+}
+
+void claim_placed_files(const StateDir& directory, Environment& environment, const LostIndex& lost) {
+  IndexTxn txn(environment);
+  bool any = lost.unclean;
+  txn.scan(Table::evictions, {}, {}, [&](std::string_view, std::string_view) { return any = true, false; });
+  if (!any) return;
+  each_file(directory.blobs(), [&](const fs::path& path) {
+    const auto id = BlobId::parse(path.filename().string());
+    struct stat file {};
+    if (!id) return true;
+    txn.scan(Table::blob_names, id->hex(), {}, [&](std::string_view, std::string_view value) {
+      Reader reader(value);
+      reader.u8();
+      const std::uint64_t number = reader.u64();
+      const auto row = load_blob_row(txn, number);
+      if (!row || row->verified || row->size == 0 || row->claimed.count() == block_count(row->size)) return true;
+      const auto eviction = txn.get(Table::evictions, blob_key(number));
+      if (eviction && is_left_by_eviction(*row, *eviction)) return true;
+      if (::lstat(path.c_str(), &file) == 0 && static_cast<std::uint64_t>(file.st_size) == row->size)
+        claim_blocks(txn, number, row->incarnation, every_block(row->size));
+      return true;
+    });
+    return true;
+  });
+  if (auto done = txn.commit(); !done) {
+    environment.reopen_if_failed();
+    log(Level::warn, "store", "files without a verdict are counted when they are opened: {}", done.error().message);
+  }
 }
 
 // A full disk must not keep a store from being read.

@@ -21,6 +21,7 @@ namespace hffs {
 struct LostIndex {
   bool rebuild = false;          // a new index is to be filled
   std::vector<SavedRow> saved;   // for it
+  bool unclean = false;          // the store was not closed
 };
 
 // Looks at the index, and puts it aside if it cannot be used. A clean stop lets a large one pass.
@@ -28,6 +29,9 @@ Result<LostIndex> look_at_index(const StateDir& directory, Disk& disk);
 // Fills the new index.
 Result<void> rebuild_index(const StateDir& directory, Disk& disk, Environment& environment,
                            const LostIndex& lost);
+// After a stop that was not clean, or left files of evicted blobs: a file that has its name in blobs/ and no verdict in
+// the index is claimed, so that its bytes are counted. It is hashed again, too.
+void claim_placed_files(const StateDir& directory, Environment& environment, const LostIndex& lost);
 
 // From now on until the clean stop, a start looks at all of the index.
 void note_in_use(const StateDir& directory, Disk& disk);

@@ -185,6 +185,16 @@ bool OpenBlobs::is_placed(const BlobRow& row) const {
                           size_of(directory_.blob(row.id)) == row.size);
 }
 
+// Its file in blobs/, if there is one, could not be removed. It counts no more, and goes at the next start.
+bool OpenBlobs::was_evicted(std::uint64_t number, const BlobRow& row) const {
+  bool evicted = false;
+  environment_.read([&](const ReadTxn& txn) {
+    const auto note = txn.get(Table::evictions, blob_key(number));
+    evicted = note && began_with_eviction(row, *note);
+  });
+  return evicted;
+}
+
 // It was whole and right when it got its name. It counts as verified when it has been hashed again.
 OpenBlobs::Opened OpenBlobs::take_over(std::uint64_t number, const BlobRow& row, UniqueFd file) {
   if (auto removed = context_->disk.remove(directory_.filling(number)); !removed)
@@ -209,7 +219,7 @@ bool OpenBlobs::is_damaged(std::uint64_t number) const {
 }
 
 Result<OpenBlobs::Opened> OpenBlobs::open_filling(std::uint64_t number, const BlobRow& row) {
-  if (row.size > 0)
+  if (row.size > 0 && !was_evicted(number, row))
     if (auto whole = context_->disk.open(directory_.blob(row.id), O_RDONLY, 0);
         whole && size_of(*whole) == row.size)
       return take_over(number, row, std::move(*whole));

@@ -86,6 +86,7 @@ class OpenBlobs {
   Result<Opened> open_filling(std::uint64_t number, const BlobRow& row);
   Opened take_over(std::uint64_t number, const BlobRow& row, UniqueFd file);
   bool is_placed(const BlobRow& row) const;
+  bool was_evicted(std::uint64_t number, const BlobRow& row) const;
 
   const std::shared_ptr<const BlobContext> context_;
   const StateDir& directory_;

@@ -3,7 +3,7 @@
 // What a store does before its threads start: counts what the index has, removes files that nothing
 // in it claims and those of evictions that a stop has cut short, and finds the blobs that were filled
 // but not verified. Its cost is one pass over the rows of the blobs and one over filling/; no data
-// file is read, and those in blobs/ are not even looked at.
+// file is read, and those in blobs/ are not even looked at (lost_index.h does, after a kill).
 //
 // Threads: the one that opens the store. Blocks on the disk.
 #pragma once

@@ -128,8 +128,10 @@ DiskStore::~DiskStore() {
   leases_->stop();
   syncer_.stop();
   index_.stop();
+  // What stands in blobs/ without a verdict is looked for at the next start.
+  const bool clean = !verifier_.stuck();
   verifier_.abandon({Code::cancelled, "the store is being closed", {}});
-  note_clean_stop(directory_, disk_);
+  if (clean) note_clean_stop(directory_, disk_);
 }
 
 Result<std::shared_ptr<Blob>> DiskStore::open_blob(std::uint64_t number) {
@@ -192,6 +194,7 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options, Disk& disk, con
   if (auto synced = disk.sync_directory(directory->index()); !synced) return fail(synced);
   if (auto rebuilt = rebuild_index(*directory, disk, **environment, *lost); !rebuilt)
     return fail(rebuilt);
+  claim_placed_files(*directory, **environment, *lost);
   auto recovered = recover(**environment, *directory, disk);
   if (!recovered) return fail(recovered);
   log(Level::debug, "store", "opened {} in {} ms: blobs={} bytes={} unverified={} swept={}",

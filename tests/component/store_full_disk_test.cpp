@@ -183,8 +183,11 @@ TEST_F(FaultTest, EvictionsThatFailLoseNothing) {
   ASSERT_TRUE(fill_at_last(one, first));
   fail_always(Op::remove, Code::no_space);
   EXPECT_TRUE(fill_at_last(two, second));
-  // The file that could not be removed is right still, and is found again.
+  // The file that could not be removed counts no more: it is not found again, and the blob is fetched.
+  EXPECT_FALSE(blob(one)->readable({0, 1}));
+  EXPECT_LE(store_->bounds().state().used, 6 * kBlockSize);
   EXPECT_TRUE(fill_at_last(one, first));
+  EXPECT_LE(store_->bounds().state().used, 6 * kBlockSize);
   heal();
   ASSERT_TRUE(store_->flush());
   close();

@@ -48,6 +48,27 @@ TEST_F(ReopenTest, AFullBlobWithoutVerdictIsVerifiedAfterOpening) {
   EXPECT_EQ(*read_all(*blob(number)), bytes);
 }
 
+TEST_F(ReopenTest, AFileThatHasItsNameAndNoVerdictIsCountedAfterAKill) {
+  const Bytes bytes = content(13, kOdd), evicted = content(14, kOdd);
+  const std::uint64_t number = add(bytes), other = add(evicted);
+  fill_and_verify(other, evicted);
+  ASSERT_TRUE(wait_for<Bounds::Outcome>([&](Done<Bounds::Outcome> done) {
+    store_->bounds().protect([](const ReadTxn&, const Bounds::Visit&) {});
+    store_->bounds().evict({.blobs = {other}}, std::move(done));
+  }));
+  close();
+  const std::string file = verified_file(id_of(bytes));
+  fs::create_directories(fs::path(file).parent_path());
+  write_file(file, bytes);
+  write_file(root() + "/index/in-use", {});
+  open();
+  EXPECT_EQ(store_->bounds().state().used, kOdd) << "before anybody opens it";
+  for (int i = 0; i < 400 && !store_->blob(number)->verified; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_TRUE(store_->blob(number)->verified);
+  EXPECT_EQ(store_->bounds().state().used, kOdd);
+}
+
 TEST_F(ReopenTest, LeftoversAreSweptAndClaimsKept) {
   const Bytes bytes = content(12, kOdd);
   const std::uint64_t number = add(bytes);
