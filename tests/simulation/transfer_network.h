@@ -56,7 +56,7 @@ class SlowNetwork final : public Origin {
       : run_(run), begun_(std::move(begun)), ended_(std::move(ended)) {}
 
   std::map<std::string, Mood> moods;  // by repository
-  unsigned whole_percent = 0;         // of the answers come from byte 0, to the end
+  unsigned whole_percent = 0;         // of the answers begin too early, and go to the end
   bool cancels_inline = false;        // once the engine stops, nobody else delivers
   const std::vector<std::shared_ptr<Attempt>>& active() const { return active_; }
   int attempts() const { return attempts_; }
@@ -134,7 +134,11 @@ class SlowNetwork final : public Origin {
 
   void draw_fate(Attempt& attempt, const FileSource& file) {
     Dice dice = run_.dice(2, static_cast<std::uint64_t>(attempt.number));
-    if (dice.chance(whole_percent)) attempt.out = {0, file.size};
+    if (dice.chance(whole_percent)) {
+      // From byte 0, or from somewhere before what was asked for, in the middle of a block.
+      const std::uint64_t begin = dice.chance(60) ? 0 : dice.below(attempt.asked.offset + 1);
+      attempt.out = {begin, file.size - begin};
+    }
     // Now and then an answer breaks for no reason that lasts.
     const Mood mood = moods[attempt.source];
     const std::uint64_t some = dice.below(attempt.out.size + 1);
