@@ -207,11 +207,12 @@ void FsWorld::look_at_ref(Dice& dice) {
   bool recent = false;
   for (std::size_t i = 0; i < values.size(); ++i)
     if (values[i].second == read && (i + 1 == values.size() || values[i + 1].first >= begin)) recent = true;
-  // A ref that is gone is believed not to be only when somebody asks for it again; and who has just healed must.
+  // A ref that is gone is believed not to be only when somebody asks for it again.
   const bool gone = values.back().second.empty();
   // Who could not be asked is asked again after a pause.
-  const bool paused = healthy_since_ >= begin;
-  trial_.check(recent || gone || paused || repo.since >= begin, "R3: {} reads {}, which it has not been for {} s", path, read, kRefTtl.count());
+  const auto paused = [&](Instant since) { return clock_.now() - since <= kRefreshPause; };
+  trial_.check(recent || gone || paused(healthy_since_) || paused(repo.since), "R3: {} reads {}, which it has not been for {} s", path,
+               read, kRefTtl.count());
 }
 
 void FsWorld::check_file(const std::string& repo, const std::string& commit, const std::string& path, NodeId link,

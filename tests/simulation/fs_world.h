@@ -40,7 +40,7 @@ class FsWorld {
   static bool is_there(const Result<Entry>& entry) { return entry && entry->node.value != 0; }
 
   static constexpr Caller kUser{1'001, 1'001, 1};
-  static constexpr std::chrono::seconds kRefTtl{60}, kMissingTtl{30};
+  static constexpr std::chrono::seconds kRefTtl{60}, kMissingTtl{30}, kRefreshPause{1};
 
   Trial& trial_;
   Dice setup_;
