@@ -9,11 +9,12 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
-#include <unordered_map>
+#include <tuple>
 #include <vector>
 
 #include "blob_file.h"
@@ -43,7 +44,16 @@ class Syncer {
   void stop();
 
  private:
-  using Blobs = std::unordered_map<const BlobFile*, std::shared_ptr<BlobFile>>;
+  // By number, not by where they lie in memory: the same blobs are synced in the same order each time.
+  struct ByNumber {
+    bool operator()(const BlobFile* one, const BlobFile* other) const {
+      const auto key = [](const BlobFile* blob) {
+        return std::tuple(blob->identity().number, blob->identity().incarnation, blob);
+      };
+      return key(one) < key(other);
+    }
+  };
+  using Blobs = std::map<const BlobFile*, std::shared_ptr<BlobFile>, ByNumber>;
   struct Claim {
     std::shared_ptr<BlobFile> blob;
     Bitmap durable;

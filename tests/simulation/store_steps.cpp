@@ -28,6 +28,7 @@ void StoreWorld::step(Dice& dice) {
       break;
     case 10: change_disk(dice); break;
   }
+  if (orderly_ && store_) await_index();
   if (killed_) kill();
   if (store_) look();
 }
@@ -84,19 +85,20 @@ void StoreWorld::write(Dice& dice) {
   const int version = dice.chance(15) ? 1 + static_cast<int>(dice.below(200)) : 0;
   for (const auto& each : writing_)
     if (each.number == *number) blocks.clear();  // one writer for each, as transfer has it
+  // Of all of them the model knows before the first is on its way: a kill may come with any.
+  const std::size_t content = model_.with([&](auto& state) {
+    auto& item = state.items.at(*number);
+    if (item.incarnation != blob->identity().incarnation) blocks.clear();
+    std::erase_if(blocks, [&](BlockIndex block) { return item.blocks[block].readable; });
+    for (const BlockIndex block : blocks) item.blocks[block].version = version;
+    return item.content;
+  });
+  for (const BlockIndex block : blocks) trial_.note("block {} of blob {} comes{}", block, *number, version == 0 ? "" : ", wrong");
   for (const BlockIndex block : blocks) {
-    const bool current = model_.with([&](auto& state) {
-      auto& item = state.items.at(*number);
-      if (item.incarnation != blob->identity().incarnation || item.blocks[block].readable) return false;
-      item.blocks[block].version = version;
-      return true;
-    });
-    if (!current) continue;
-    trial_.note("block {} of blob {} comes{}", block, *number, version == 0 ? "" : ", wrong");
     ++unanswered_;
-    auto bytes = block_of(known_contents()[model_.copy().items.at(*number).content], block, version);
-    blob->write(block, std::move(bytes), [this, life = life_, number = *number, block,
-                                          incarnation = blob->identity().incarnation](Result<void> result) {
+    blob->write(block, block_of(known_contents()[content], block, version),
+                [this, life = life_, number = *number, block,
+                 incarnation = blob->identity().incarnation](Result<void> result) {
       if (life == life_)
         model_.with([&](auto& state) {
           auto& item = state.items.at(number);
@@ -110,19 +112,34 @@ void StoreWorld::write(Dice& dice) {
     });
   }
   writing_.push_back({*number, std::move(blob)});
-  if (dice.chance(80)) settle_writes();
+  if (orderly_ || dice.chance(80)) settle_writes();
 }
 
 // Until all writes are answered; then nobody holds their blobs.
 void StoreWorld::settle_writes() {
   while (unanswered_ > 0) std::this_thread::sleep_for(std::chrono::microseconds(50));
   for (auto& [number, blob] : writing_) {
-    // A verdict that is due is given, so that the same seed does the same.
-    if (store_ && patient_ && blob->missing({0, blob->identity().size}).empty() && !killed_)
-      (void)wait_for<void>([&](Done<void> done) { blob->when_settled(std::move(done)); });
+    await_verdict(*blob);
     let_go(number, std::move(blob));
   }
   writing_.clear();
+}
+
+// What follows from what has come, a verdict above all, has happened, and all have heard of it: so the same seed does
+// the same.
+void StoreWorld::await_verdict(Blob& blob) {
+  if (!store_ || !orderly_ || blob.identity().verified) return;
+  // The writer looks once more at what it holds in memory when it has answered.
+  (void)wait_for<void>([&](Done<void> done) { blob.write(0, {}, std::move(done)); });
+  if (!blob.missing({0, blob.identity().size}).empty()) return;
+  if (!wait_for<void>([&](Done<void> done) { blob.when_settled(std::move(done)); })) return;
+  while (store_->blob(blob.identity().number)->incarnation <= blob.identity().incarnation)
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  await_index();
+}
+
+void StoreWorld::await_index() {
+  (void)wait_for<void>([&](Done<void> done) { store_->write([](WriteTxn&) {}, std::move(done)); });
 }
 
 void StoreWorld::read_block(const Blob& blob, std::uint64_t number, BlockIndex block, ByteRange range) {
@@ -296,7 +313,7 @@ void StoreWorld::flush() {
 void StoreWorld::look() {
   if (max_size_ == 0) return;
   const std::uint64_t used = store_->bounds().state().used;
-  // What was there when it was opened may be more, and goes when room is needed.
+  // What may not go may have been more when it was opened.
   trial_.check(used <= std::max(max_size_, most_used_), "{} bytes are used, {} may be", used, max_size_);
   most_used_ = std::min(most_used_, std::max(used, max_size_));
 }

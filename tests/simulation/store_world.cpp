@@ -23,7 +23,7 @@ StoreWorld::StoreWorld(Trial& trial)
     : trial_(trial),
       setup_(trial.dice(3)),
       disk_may_fail_(setup_.chance(25)),
-      patient_(!disk_may_fail_ && setup_.chance(60)),
+      orderly_(!disk_may_fail_),
       model_(trial) {
   max_size_ = setup_.chance(60) ? setup_.between(2, 6) * kBlockSize : 0;
   begin_life();
@@ -43,7 +43,7 @@ void StoreWorld::begin_life() {
 void StoreWorld::open_store() {
   StoreOptions options{.state_dir = directory_.path() + fmt::format("/{}", life_),
                        .map_size = kMapSize,
-                       .sync_interval = std::chrono::milliseconds(patient_ ? 3'600'000 : 3)};
+                       .sync_interval = std::chrono::milliseconds(orderly_ ? 3'600'000 : 3)};
   options.limits.max_size = max_size_;
   model_.with([&](auto& state) {
     state.may_evict = max_size_ > 0;
@@ -65,6 +65,8 @@ void StoreWorld::open_store() {
       if (item.only_copy) visit(number, Bounds::Stay::only_copy);
     }
   });
+  // As the daemon does: the limit may be lower than it was.
+  (void)wait_for<Bounds::Outcome>([&](Done<Bounds::Outcome> done) { store_->bounds().evict({}, std::move(done)); });
   most_used_ = store_->bounds().state().used;
   known_store_ = store_.get();
   disk_->at_each_call = [this] { at_disk_call(); };
@@ -151,6 +153,7 @@ void StoreWorld::lay_out(const Remains& remains) {
   }
   const std::string format = format_text();
   write_file(root + "/FORMAT", std::as_bytes(std::span(format)));
+  write_file(root + "/index/in-use", {});
   std::set<std::string> folders;
   for (const auto& [path, bytes] : remains.image.files) {
     if (!path.starts_with(old_root + "/")) continue;
@@ -176,6 +179,7 @@ void StoreWorld::audit() {
     if (!blob) return;
     for (BlockIndex block = 0; block < item.blocks.size(); ++block)
       read_block(*blob, number, block, bytes_of(block, blob->identity().size));
+    await_verdict(*blob);
     let_go(number, blob);
   }
   flush();

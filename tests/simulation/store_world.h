@@ -66,11 +66,14 @@ class StoreWorld {
   void let_go(std::uint64_t number, std::shared_ptr<Blob> blob);
   void read_block(const Blob& blob, std::uint64_t number, BlockIndex block, ByteRange range);
   void settle_writes();
+  void await_verdict(Blob& blob);
+  void await_index();
   bool disk_works() const { return disk_->fail_percent == 0; }
 
   Trial& trial_;
   Dice setup_;
-  const bool disk_may_fail_, patient_;
+  // Orderly: nothing happens by a clock, and a step ends when nothing moves any more.
+  const bool disk_may_fail_, orderly_;
   StoreModel model_;
   TemporaryDirectory directory_;
   WorldClock clock_;

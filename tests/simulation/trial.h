@@ -80,7 +80,7 @@ struct Simulation {
 };
 
 // Runs the seeds of HFFS_SEEDS ("7", "1..10000"), and fails the test with the shortest sequence that it finds in a
-// few seconds for the first seed that fails. A seed that does not end within a minute aborts the program.
+// few seconds for the first seed that fails. A seed that does not end within five minutes aborts the program.
 void simulate(const Simulation& simulation);
 
 }  // namespace hffs::test
