@@ -53,4 +53,22 @@ class Blob {
   virtual void write(BlockIndex first, std::vector<std::byte> bytes, Done<void> done) = 0;
 };
 
+// The runs of those blocks of `all` of which `is_here` says no.
+template <class IsHere>
+std::vector<BlockRun> missing_runs(BlockRun all, IsHere is_here) {
+  std::vector<BlockRun> runs;
+  for (BlockIndex block = all.first; block < all.end(); ++block) {
+    if (is_here(block)) continue;
+    if (runs.empty() || runs.back().end() != block) runs.push_back({block, 0});
+    ++runs.back().count;
+  }
+  return runs;
+}
+
+inline std::uint64_t missing_bytes(const Blob& blob, ByteRange range) {
+  std::uint64_t bytes = 0;
+  for (const BlockRun& run : blob.missing(range)) bytes += bytes_of(run, blob.identity().size).size;
+  return bytes;
+}
+
 }  // namespace hffs

@@ -57,12 +57,6 @@ std::uint64_t count_missing(const Blob& blob) {
   return blocks;
 }
 
-std::uint64_t missing_bytes(const Blob& blob, ByteRange range) {
-  std::uint64_t bytes = 0;
-  for (const BlockRun& run : blob.missing(range)) bytes += bytes_of(run, blob.identity().size).size;
-  return bytes;
-}
-
 // The blob's own node, or the one on which it was filled before it was verified, whose mode and pages
 // are right to the end.
 bool is_node_of(const BlobInfo& blob, NodeId node) {

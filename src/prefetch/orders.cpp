@@ -28,12 +28,6 @@ std::string told_of(const Active& file, const Error& error) {
 
 }  // namespace
 
-std::uint64_t missing_bytes_of(const Blob& blob, ByteRange range) {
-  std::uint64_t bytes = 0;
-  for (const BlockRun& run : blob.missing(range)) bytes += bytes_of(run, blob.identity().size).size;
-  return bytes;
-}
-
 void Orders::handle(const Event& event) {
   std::visit([this](const auto& what) { note(what); }, event);
 }
@@ -61,7 +55,7 @@ void Orders::note(const BytesCame& event) {
   }
   file.cursor = std::min(file.cursor, event.run.first);
   if (event.result) return;  // it came, and is not kept: all of the file is looked at again, behind its end
-  event.charge->failed(missing_bytes_of(*file.blob, range));
+  event.charge->failed(missing_bytes(*file.blob, range));
   // Several requests hear the same refusal.
   if (event.refusals != file.refusals) return;
   if (is_final(event.result.error().code)) return refused(event.file, event.result.error());

@@ -98,6 +98,4 @@ class Orders {
   std::uint64_t in_flight_ = 0;  // bytes, of all
 };
 
-std::uint64_t missing_bytes_of(const Blob& blob, ByteRange range);
-
 }  // namespace hffs::prefetch

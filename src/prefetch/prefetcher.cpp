@@ -232,7 +232,7 @@ void Worker::handle(const Fetched& event) {
   file.in_flight -= std::min(file.in_flight, range.size);
   // On a full disk the bytes came, and were not kept.
   if (!event.came || (!file.blob->readable(range) && !file.blob->superseded())) {
-    if (!event.came && event.charge) event.charge->failed(missing_bytes_of(*file.blob, range));
+    if (!event.came && event.charge) event.charge->failed(missing_bytes(*file.blob, range));
     return give_up(file, event.run);
   }
   file.pause = std::chrono::seconds{0};
@@ -285,7 +285,7 @@ void Worker::pump(File& file) {
     const ByteRange range = bytes_of(*run, info.size);
     std::shared_ptr<Charge> charge;
     if (options_.budget != nullptr) {
-      const std::uint64_t cost = missing_bytes_of(*file.blob, range);
+      const std::uint64_t cost = missing_bytes(*file.blob, range);
       const uid_t user = file.group->reader;
       // That is his, and no trouble of the file.
       if (!options_.budget->take_bytes(user, cost)) return file.plan.forget(*run);

@@ -222,7 +222,7 @@ bool Queue::publish(Order& order) {
   PrefetchQueue::State now = state;
   for (const auto& file : order.active) {
     const std::uint64_t size = file->file.blob.size;
-    const std::uint64_t here = file->blob ? size - missing_bytes_of(*file->blob, {0, size}) : 0;
+    const std::uint64_t here = file->blob ? size - missing_bytes(*file->blob, {0, size}) : 0;
     now.bytes_done += here;
     now.active.push_back({.path = file->file.path, .size = size, .here = here, .verifying = file->verifying,
                           .trouble = file->trouble});

@@ -75,15 +75,9 @@ bool BlobFile::readable(ByteRange range) const {
 
 std::vector<BlockRun> BlobFile::missing(ByteRange range) const {
   const BlockRun run = blocks_of(clip(range, info_.size));
-  std::vector<BlockRun> runs;
-  if (whole() || run.count == 0) return runs;
+  if (whole() || run.count == 0) return {};
   if (retired()) return {run};
-  for (BlockIndex block = run.first; block < run.end(); ++block) {
-    if (block_readable(block)) continue;
-    if (runs.empty() || runs.back().end() != block) runs.push_back({block, 0});
-    ++runs.back().count;
-  }
-  return runs;
+  return missing_runs(run, [this](BlockIndex block) { return block_readable(block); });
 }
 
 Result<std::size_t> BlobFile::read_file(int fd, std::uint64_t offset,

@@ -52,16 +52,7 @@ class SlowBlob final : public Blob, public std::enable_shared_from_this<SlowBlob
   const BlobInfo& identity() const override { return info_; }
   bool readable(ByteRange range) const override { return missing(range).empty(); }
   std::vector<BlockRun> missing(ByteRange range) const override {
-    std::vector<BlockRun> runs;
-    const BlockRun all = blocks_of(clip(range, info_.size));
-    for (BlockIndex block = all.first; block != all.end(); ++block) {
-      if (here[block]) continue;
-      if (!runs.empty() && runs.back().end() == block)
-        ++runs.back().count;
-      else
-        runs.push_back({block, 1});
-    }
-    return runs;
+    return missing_runs(blocks_of(clip(range, info_.size)), [this](BlockIndex block) { return bool{here[block]}; });
   }
   bool whole() const override { return false; }
   void when_settled(Done<void> done) override { done({}); }
