@@ -54,10 +54,19 @@ Patient examine(Flags flags);
 
 // The command that mounts as `patient` would be mounted.
 std::string mount_line(const Patient& patient, const std::string& mount_point);
-// The daemon's own command again, ended and begun in this shell. `without`: an option that is left out.
-std::string remount_line(const Patient& patient, const std::string& without = "");
-// The line for a shell of root's, by sudo where this is none.
+// As the kernel lists it; nullptr: it is not seen from here.
+const HffsMount* find_listed(const Patient& patient, const std::string& mount_point);
+// hffs.service, whose environment is in a file, and which ends and begins by its manager alone.
+bool is_service(const Patient& patient);
+struct Anew {
+  std::string before, without;  // what is said first; an option of the daemon's that is left out
+  std::string by_root;          // of the service: what root does before it is restarted
+};
+// The daemon ended and begun again by its own command: in this shell if it is ours, else by who can.
+Remedy begin_anew(const Patient& patient, const Anew& how);
+// The line for a shell of root's, by sudo where this is none; for one of `user`, where that is us.
 std::string as_root(const std::string& line);
+std::string as_root_unless(uid_t user, const std::string& line);
 
 Checks check_machine(const Patient& patient);  // kernel, /dev/fuse, fusermount3
 Checks check_mounts(const Patient& patient);   // dead ones, the daemon, how it reads

@@ -13,18 +13,6 @@ namespace {
 
 using nlohmann::json;
 
-// Of whoever may end it.
-std::string by_its_user(const HffsMount& mount, const std::string& line) {
-  return mount.user == ::geteuid() ? line : as_root(line);
-}
-
-const HffsMount* find_listed(const Patient& patient, const std::string& mount_point) {
-  const HffsMount* found = nullptr;
-  for (const HffsMount& each : patient.mounts)
-    if (each.mount_point == mount_point) found = &each;
-  return found;
-}
-
 // readlink(2) of a dead mount asks nobody.
 bool has_died(const HffsMount& mount) {
   char byte = 0;
@@ -43,7 +31,7 @@ void add_dead_mounts(const Patient& patient, Checks& checks) {
     const bool meant = patient.named && where == patient.mount_point && each.user == ::geteuid();
     checks.push_back(bad("mount point", Code::unreachable, fmt::format("the daemon of {} has died", where),
                          {.run = meant ? mount_line(patient, where)
-                                       : by_its_user(each, command_line({"hffs", "umount", where})),
+                                       : as_root_unless(each.user, command_line({"hffs", "umount", where})),
                           .who = {}}));
   }
 }
@@ -96,24 +84,38 @@ Check nothing_mounted(const Patient& patient) {
                   {.run = fmt::format("mkdir -p {} && {}", usual_place(), line), .who = {}});
 }
 
-void add_daemon_checks(const Patient& patient, Checks& checks) {
+Check check_version(const Patient& patient) {
   const json& status = *patient.status;
   const int pid = status.at("pid").get<int>();
   const std::string version = status.at("version");
   if (version == HFFS_VERSION)
-    checks.push_back(good("daemon", fmt::format("{}, process {}, up for {}", patient.mount_point, pid,
-                                                duration_text(status.at("uptime_seconds").get<std::uint64_t>()))));
-  else
-    checks.push_back(doubtful("daemon", fmt::format("it is hffs {}, and this program {}", version, HFFS_VERSION),
-                              {.run = as_root(fmt::format("kill -USR1 {}", pid)), .who = {}}));
-  if (status.at("offline").get<bool>()) {
-    Flags none;
-    none.config_file = patient.flags.config_file;
-    const auto by_file = load_config(none, [](std::string_view) { return std::optional<std::string>(); });
-    Remedy remedy{.run = "unset HF_HUB_OFFLINE; " + remount_line(patient, "--offline"), .who = {}};
-    if (by_file && by_file->offline) remedy = {.run = {}, .who = "whose mount it is takes `offline` out of its configuration file, and mounts again"};
-    checks.push_back(doubtful("offline", "the daemon sends no request: only what is here is there", remedy));
-  }
+    return good("daemon", fmt::format("{}, process {}, up for {}", patient.mount_point, pid,
+                                      duration_text(status.at("uptime_seconds").get<std::uint64_t>())));
+  const HffsMount* mount = find_listed(patient, patient.mount_point);
+  return doubtful("daemon", fmt::format("it is hffs {}, and this program {}", version, HFFS_VERSION),
+                  {.run = is_service(patient) ? as_root("systemctl reload hffs")
+                                              : as_root_unless(mount != nullptr ? mount->user : 0, fmt::format("kill -USR1 {}", pid)),
+                   .who = {}});
+}
+
+Check check_offline(const Patient& patient) {
+  Flags none;
+  none.config_file = patient.flags.config_file;
+  const auto by_file = load_config(none, [](std::string_view) { return std::optional<std::string>(); });
+  Remedy remedy = begin_anew(patient, {.before = "unset HF_HUB_OFFLINE; ",
+                                       .without = "--offline",
+                                       .by_root = "takes HF_HUB_OFFLINE out of /etc/default/hffs, or offline out of /etc/hffs/config.toml"});
+  if (!remedy.run.empty() && by_file && by_file->offline)
+    remedy = {.run = {}, .who = "whose mount it is takes `offline` out of its configuration file, and mounts again"};
+  else if (remedy.run.empty() && !is_service(patient))
+    remedy.who = "once `offline` is in no configuration file of the daemon's, " + remedy.who;
+  return doubtful("offline", "the daemon sends no request: only what is here is there", remedy);
+}
+
+void add_daemon_checks(const Patient& patient, Checks& checks) {
+  const json& status = *patient.status;
+  checks.push_back(check_version(patient));
+  if (status.at("offline").get<bool>()) checks.push_back(check_offline(patient));
   const std::string reason = status.at("mode_reason");
   const std::string reads = fmt::format("{}: {}", status.at("mode").get<std::string>(), reason);
   if (reason.starts_with("switched off"))

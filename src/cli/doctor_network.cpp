@@ -185,7 +185,8 @@ Check check_endpoint(const Patient& patient, const Asked& asked, bool others_ans
   const std::string trouble = daemons_trouble(patient, asked.endpoint);
   if (!trouble.empty())
     return doubtful("endpoint", fmt::format("{} answers here ({}), and the daemon does not reach it: {}", asked.endpoint, way_of(patient, asked.endpoint, probe), trouble),
-                    {.run = remount_line(patient), .who = {}});
+                    begin_anew(patient, {.before = {}, .without = {},
+                                         .by_root = "writes this shell's proxies, if it has any, into /etc/default/hffs"}));
   return good("endpoint", fmt::format("{} answers, {}", asked.endpoint, way_of(patient, asked.endpoint, probe)));
 }
 

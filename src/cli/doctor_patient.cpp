@@ -93,6 +93,21 @@ Result<nlohmann::json> find_daemon(Patient& patient) {
   return fail(Code::not_found, "no daemon runs");
 }
 
+// The daemon's own command again.
+std::string remount_line(const Patient& patient, const std::string& without) {
+  std::vector<std::string> words;
+  std::ifstream file(fmt::format("/proc/{}/cmdline", patient.status->at("pid").get<int>()));
+  for (std::string word; std::getline(file, word, '\0');) {
+    if (word == "--foreground" || word == "-f" || (!without.empty() && word == without)) continue;
+    // It may have been named from another directory.
+    words.push_back(patient.mount_point.ends_with("/" + word) ? patient.mount_point : word);
+  }
+  const std::string end = command_line({"hffs", "umount", patient.mount_point});
+  if (words.size() < 3) return fmt::format("{} && {}", end, mount_line(patient, patient.mount_point));
+  words.front() = "hffs";
+  return fmt::format("{} && {}", end, command_line(words));
+}
+
 }  // namespace
 
 Patient examine(Flags flags) {
@@ -133,18 +148,33 @@ std::string mount_line(const Patient& patient, const std::string& mount_point) {
   return command_line(words);
 }
 
-std::string remount_line(const Patient& patient, const std::string& without) {
-  std::vector<std::string> words;
-  std::ifstream file(fmt::format("/proc/{}/cmdline", patient.status->at("pid").get<int>()));
-  for (std::string word; std::getline(file, word, '\0');) {
-    if (word == "--foreground" || word == "-f" || (!without.empty() && word == without)) continue;
-    // It may have been named from another directory.
-    words.push_back(patient.mount_point.ends_with("/" + word) ? patient.mount_point : word);
-  }
-  const std::string end = command_line({"hffs", "umount", patient.mount_point});
-  if (words.size() < 3) return fmt::format("{} && {}", end, mount_line(patient, patient.mount_point));
-  words.front() = "hffs";
-  return fmt::format("{} && {}", end, command_line(words));
+const HffsMount* find_listed(const Patient& patient, const std::string& mount_point) {
+  const HffsMount* found = nullptr;
+  for (const HffsMount& each : patient.mounts)
+    if (each.mount_point == mount_point) found = &each;
+  return found;
+}
+
+bool is_service(const Patient& patient) {
+  const HffsMount* mount = find_listed(patient, patient.mount_point);
+  if (mount != nullptr && mount->user != 0) return false;  // a unit of the user's own may have that name
+  std::ifstream file(fmt::format("/proc/{}/cgroup", patient.status->at("pid").get<int>()));
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  return text.find("/hffs.service") != text.npos;
+}
+
+Remedy begin_anew(const Patient& patient, const Anew& how) {
+  if (is_service(patient)) return {.run = {}, .who = fmt::format("root {}, and says: systemctl restart hffs", how.by_root)};
+  const std::string line = how.before + remount_line(patient, how.without);
+  const HffsMount* mount = find_listed(patient, patient.mount_point);
+  if (mount == nullptr) return {.run = {}, .who = "who mounted it says, where that was: " + line};
+  if (mount->user == ::geteuid()) return {.run = line, .who = {}};
+  return {.run = {}, .who = fmt::format("{}, whose mount it is, says in a shell like this one: {}",
+                                        mount->user == 0 ? "root" : fmt::format("uid {}", mount->user), line)};
+}
+
+std::string as_root_unless(uid_t user, const std::string& line) {
+  return user == ::geteuid() ? line : as_root(line);
 }
 
 std::string as_root(const std::string& line) {

@@ -26,13 +26,6 @@ std::optional<Variables> load_environment(int process) {
   return found.empty() ? std::nullopt : std::optional(std::move(found));
 }
 
-// hffs.service, whose environment is in a file.
-bool is_service(int process) {
-  std::ifstream file(fmt::format("/proc/{}/cgroup", process));
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  return text.find("/hffs.service") != std::string::npos;
-}
-
 std::string first_of(const Environment& environment, const ProxyKind& kind) {
   for (const char* name : {kind.lower, kind.upper})
     if (const auto value = environment(name); value && !value->empty()) return *value;
@@ -40,8 +33,7 @@ std::string first_of(const Environment& environment, const ProxyKind& kind) {
 }
 
 void compare_with_daemon(const Patient& patient, Checks& checks) {
-  const int process = patient.status->at("pid").get<int>();
-  const auto theirs = load_environment(process);
+  const auto theirs = load_environment(patient.status->at("pid").get<int>());
   if (!theirs) return;
   const Environment daemon = [&](std::string_view name) {
     const auto found = theirs->find(name);
@@ -50,10 +42,8 @@ void compare_with_daemon(const Patient& patient, Checks& checks) {
   for (const ProxyKind& kind : kProxyKinds) {
     const std::string ours = first_of(patient.environment, kind);
     if (ours.empty() || ours == first_of(daemon, kind)) continue;
-    Remedy remedy{.run = remount_line(patient), .who = {}};
-    if (is_service(process))
-      remedy = {.run = {}, .who = fmt::format("root writes it into /etc/default/hffs, and says: systemctl restart hffs")};
-    checks.push_back(doubtful("proxy", fmt::format("{} of this shell is not what the daemon was started with", kind.upper), remedy));
+    checks.push_back(doubtful("proxy", fmt::format("{} of this shell is not what the daemon was started with", kind.upper),
+                              begin_anew(patient, {.before = {}, .without = {}, .by_root = "writes it into /etc/default/hffs"})));
   }
 }
 

@@ -10,6 +10,7 @@
 #include "command_table.h"
 #include "commands.h"
 #include "hffs/keeper.h"
+#include "shell_text.h"
 
 namespace hffs::cli {
 namespace {
@@ -52,6 +53,15 @@ Result<void> umount(const UmountArguments& arguments) {
   return {};
 }
 
+// That we may not end. The last that the kernel lists there is the one that is seen.
+bool is_anothers(const std::string& mount_point) {
+  uid_t user = ::geteuid();
+  if (const auto mounts = list_mounts(); mounts && user != 0)
+    for (const HffsMount& each : *mounts)
+      if (each.mount_point == absolute_mount(mount_point)) user = each.user;
+  return user != ::geteuid();
+}
+
 }  // namespace
 
 Result<std::string> load_control_link(const std::string& mount_point) {
@@ -60,9 +70,9 @@ Result<std::string> load_control_link(const std::string& mount_point) {
   const ssize_t size = ::readlink(link.c_str(), target.data(), target.size());
   if (size > 0) return std::string(target.data(), static_cast<std::size_t>(size));
   if (errno == ENOTCONN)
-    return fail(Code::unreachable,
-                "the daemon of {} has died; mount there again, or clean up with: hffs umount {}",
-                mount_point, mount_point);
+    return fail(Code::unreachable, "the daemon of {} has died; {} {}", mount_point,
+                is_anothers(mount_point) ? "root cleans up with: sudo" : "mount there again, or clean up with:",
+                command_line({"hffs", "umount", mount_point}));
   return fail(Code::not_found,
               "no hffs is mounted at {}; `findmnt -t fuse.hffs` lists those that are", mount_point);
 }

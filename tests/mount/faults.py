@@ -14,6 +14,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import lab
 import pytest
@@ -117,12 +118,27 @@ def fault(check, grade, says, code=0, who=None):
     return register
 
 
+def _make_group(name):
+    """A control group of the test's own, with one in it that is called as the service's; of whichever version is here."""
+    for parent in ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
+        group = Path(parent) / name
+        with contextlib.suppress(OSError):
+            (group / "hffs.service").mkdir(parents=True)
+            return group
+    pytest.skip("no control group can be made here")
+
+
+def _move_into(group, mount):
+    for pid in () if mount.daemon_gone() else (mount.pid, mount.worker):
+        (group / "cgroup.procs").write_text(str(pid))
+
+
 class Case:
     """What faults are planted in: hubs and mounts, and a shell with `hffs` and a `sudo` that is root's already."""
 
     def __init__(self, make):
         self.make = make
-        tools = make.folder()
+        self.tools = tools = make.folder()
         (tools / "sudo").write_text("#!/bin/sh\nexec \"$@\"\n")
         (tools / "sudo").chmod(0o755)
         (tools / "hffs").symlink_to(lab.HFFS)
@@ -131,6 +147,21 @@ class Case:
     def env(self, mount, **more):
         env = mount.env | {"PATH": self.path, "HF_HUB_CACHE": str(mount.point)} | more
         return {name: str(value) for name, value in env.items() if value is not None}
+
+    @contextlib.contextmanager
+    def service(self, mount):
+        """A mount of root's whose keeper and worker are hffs.service; `systemctl` reloads it as its unit does."""
+        group = _make_group(f"hffs-test-{mount.pid}")
+        try:
+            _move_into(group / "hffs.service", mount)
+            systemctl = self.tools / "systemctl"
+            systemctl.write_text(f'#!/bin/sh\n[ "$*" = "reload hffs" ] && exec kill -USR1 {mount.pid}\n')
+            systemctl.chmod(0o755)
+            yield mount
+        finally:
+            _move_into(group.parent, mount)
+            for each in (group / "hffs.service", group):
+                lab.eventually(lambda each=each: lab.errno_of(each.rmdir) == 0, 10, "the end of the cgroup")
 
     def patient(self, mount, *words, user=None, namespace=None, undo=None, **env):
         """Who names the mount point; the state directory, too."""
@@ -306,6 +337,39 @@ def a_mount_point_in_use(case):
         undo()
 
 
+def _upgrade(case, *args):
+    """A mount whose program was replaced behind it, as a package does it."""
+    program, ours = case.make.folder() / "hffs", lab.HFFS
+    lab.other_build(ours, program, "0.1.6")
+    try:
+        lab.HFFS = str(program)
+        mount = case.mounted(*args)
+    finally:
+        lab.HFFS = ours
+    shutil.copy(ours, f"{program}.new")
+    os.replace(f"{program}.new", program)
+    return mount
+
+
+_BEFORE = r"it is hffs 0\.1\.6, and this program "
+
+
+@fault("daemon", "warn", _BEFORE)
+def a_daemon_before_an_upgrade(case):
+    yield case.patient(_upgrade(case))
+
+
+@fault("daemon", "warn", _BEFORE)
+def anothers_daemon_before_an_upgrade(case):
+    yield case.patient(_upgrade(case, "--allow-other"), user=ALICE)
+
+
+@fault("daemon", "warn", _BEFORE)
+def a_service_before_an_upgrade(case):
+    with case.service(_upgrade(case, "--allow-other")) as mount:
+        yield case.patient(mount, user=ALICE)
+
+
 @fault("daemon", "fail", "another user's", 4, who="--allow-other")
 def a_mount_for_another_user(case):
     mount = case.mounted()
@@ -340,6 +404,39 @@ def a_daemon_that_is_offline(case):
 @fault("offline", "warn", "sends no request")
 def a_daemon_that_is_offline_by_a_variable(case):
     yield case.patient(case.mounted(env={"HF_HUB_OFFLINE": "1"}))
+
+
+def _root_says(case, patient, check):
+    """What `hffs doctor` tells root to say, he says."""
+    def undo():
+        [told] = [each["who"] for each in patient.checks()[1] if each["name"] == check and each["result"] != "ok"]
+        line = told.partition("in a shell like this one: ")[2]
+        assert line, told
+        done = case.patient(patient.mount, HTTP_PROXY=patient.env.get("HTTP_PROXY"))._shell(line, None)
+        assert done.code == 0, (line, done)
+    return undo
+
+
+@fault("offline", "warn", "sends no request", who="^once `offline` is in no configuration file .*, root, whose mount it is, says ")
+def roots_daemon_that_is_offline(case):
+    patient = case.patient(case.mounted("--allow-other", "--offline"), user=ALICE)
+    patient.undo = _root_says(case, patient, "offline")
+    yield patient
+
+
+@fault("offline", "warn", "sends no request", who="^root takes HF_HUB_OFFLINE out of /etc/default/hffs, .*: systemctl restart hffs$")
+def a_service_that_is_offline(case):
+    with case.service(case.mounted("--allow-other", env={"HF_HUB_OFFLINE": "1"})) as mount:
+        yield case.patient(mount, undo=_with(mount, HF_HUB_OFFLINE=None))
+
+
+def _with(mount, **env):
+    """The service's environment is another, and it begins again."""
+    def undo():
+        mount.umount()
+        mount.env = {name: value for name, value in (mount.env | env).items() if value is not None}
+        mount.remount()
+    return undo
 
 
 @fault("reads", "warn", "switched off", who="fuse_features")
@@ -495,6 +592,35 @@ def an_authority_that_is_not_known(case):
     yield patient
 
 
+# The daemon asks by a proxy that is not there.
+_BAD_PROXY = {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": None, "no_proxy": None}
+_OURS = {"HTTP_PROXY": None}
+
+
+def _cut_off(case, *args, **options):
+    mount = case.mounted(*args, env=_BAD_PROXY, **options)
+    assert not lab.exists(mount.repo("acme/nothing"))
+    return mount
+
+
+@fault("endpoint", "warn", "and the daemon does not reach it")
+def a_daemon_that_is_cut_off(case):
+    yield case.patient(_cut_off(case), **_OURS)
+
+
+@fault("endpoint", "warn", "and the daemon does not reach it", who="^root, whose mount it is, says ")
+def roots_daemon_that_is_cut_off(case):
+    patient = case.patient(_cut_off(case, "--allow-other"), user=ALICE, **_OURS)
+    patient.undo = _root_says(case, patient, "endpoint")
+    yield patient
+
+
+@fault("endpoint", "warn", "and the daemon does not reach it", who="^root writes .* into /etc/default/hffs, .*: systemctl restart hffs$")
+def a_service_that_is_cut_off(case):
+    with case.service(_cut_off(case, "--allow-other")) as mount:
+        yield case.patient(mount, undo=_with(mount, **_OURS), user=ALICE, **_OURS)
+
+
 @fault("certificates", "warn", "is not there")
 def a_bundle_that_is_missing(case):
     yield case.patient(case.mounted(), REQUESTS_CA_BUNDLE="/nonexistent/ca.pem")
@@ -510,6 +636,12 @@ def a_bundle_that_is_none(case):
 @fault("proxy", "warn", "is not what the daemon was started with")
 def a_proxy_of_the_shell_alone(case):
     yield case.patient(case.mounted(), HTTPS_PROXY="http://me:secret@127.0.0.1:9")
+
+
+@fault("proxy", "warn", "is not what the daemon was started with", who="^root writes it into /etc/default/hffs, .* restart hffs$")
+def a_proxy_that_the_service_lacks(case):
+    with case.service(case.mounted("--allow-other")) as mount:
+        yield case.patient(mount, undo=_with(mount, HTTPS_PROXY="http://127.0.0.1:9"), HTTPS_PROXY="http://127.0.0.1:9")
 
 
 @fault("proxy", "warn", "differ")

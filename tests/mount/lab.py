@@ -320,6 +320,15 @@ def hffs(*words, env=None, timeout=60, user=None, cwd="/"):
                               stdin=subprocess.DEVNULL))
 
 
+def other_build(source, target, version):
+    """The program with another version's name: another file, and another image."""
+    old = b"0.1.0"
+    assert len(version) == len(old)
+    target.write_bytes(Path(source).read_bytes().replace(old, version.encode()))
+    target.chmod(0o755)
+    return target
+
+
 # Programs that are not this one
 
 PRELUDE = """\

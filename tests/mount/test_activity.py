@@ -145,6 +145,15 @@ def test_E3_a_path_is_explained_from_name_to_bytes(make):
     refused(mount.hffs("explain"), 2, "PATH")
 
 
+def test_E3_of_anothers_dead_mount_it_is_said_who_takes_it_away(make, root):
+    mount = make.mount(make.world(), "--allow-other")
+    mount.kill9()
+    ours = mount.hffs("explain", mount.repo("acme/x"))
+    refused(ours, 7, "has died", "mount there again", f": hffs umount {mount.point}")
+    theirs = mount.hffs("explain", mount.repo("acme/x"), user=ALICE)
+    refused(theirs, 7, "has died", f"root cleans up with: sudo hffs umount {mount.point}")
+
+
 def test_E3_offline_what_is_missing_is_said_to_be_refused(make):
     world = make.world()
     mount = make.mount(world, "--prefetch", "off")

@@ -415,20 +415,11 @@ def many(make, mount, world):
     return child
 
 
-def other_build(source, target, version):
-    """The program with another version's name: another file, and another image."""
-    old = b"0.1.0"
-    assert len(version) == len(old)
-    target.write_bytes(source.read_bytes().replace(old, version))
-    target.chmod(0o755)
-    return target
-
-
 @pytest.mark.limit(300)
 @pytest.mark.parametrize("features", [OLD, ""], ids=["old kernel", "new kernel"])
 def test_K5_K10_twenty_upgrades_under_64_handles(make, root, monkeypatch, features):
     folder = make.folder()
-    builds = [other_build(Path(lab.HFFS), folder / f"of-{version.decode()}", version) for version in (b"0.1.0", b"0.1.7")]
+    builds = [lab.other_build(lab.HFFS, folder / f"of-{version}", version) for version in ("0.1.0", "0.1.7")]
     program = folder / "hffs"
     shutil.copy(builds[0], program)
     monkeypatch.setattr(lab, "HFFS", str(program))
