@@ -132,8 +132,8 @@ json to_json(const AdoptFolder& folder) {
 }
 
 void print_folder(const AdoptFolder& folder, std::string_view done) {
-  fmt::print("{:<8} {:>10}  {}{}\n", folder.done ? done : "left", bytes_text(folder.bytes), folder.path,
-             folder.note.empty() ? "" : ": " + folder.note);
+  fmt::print("{:<8} {:>10}  {}{}\n", folder.done ? done : "left", bytes_text(folder.bytes), printable(folder.path),
+             folder.note.empty() ? "" : ": " + printable(folder.note));
   std::fflush(stdout);
 }
 
@@ -151,8 +151,8 @@ void print_total(const AdoptReport& report, const AdoptArguments& arguments) {
     fmt::print("{}\n", pretty_json(all));
   } else if (arguments.dry_run) {
     for (const AdoptFolder& folder : report.folders)
-      fmt::print("{:>10}  {}{}\n", bytes_text(folder.bytes), folder.path,
-                 folder.note.empty() ? "" : ": would be left: " + folder.note);
+      fmt::print("{:>10}  {}{}\n", bytes_text(folder.bytes), printable(folder.path),
+                 folder.note.empty() ? "" : ": would be left: " + printable(folder.note));
     fmt::print("{} in {} repositories, {} duplicates\n", bytes_text(bytes), report.folders.size(),
                bytes_text(duplicate));
   } else {

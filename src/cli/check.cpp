@@ -229,9 +229,8 @@ Result<void> check(const CheckArguments& arguments) {
     fmt::print("{}\n", pretty_json(report));
   } else {
     for (const json& each : report.at("problems"))
-      fmt::print("{:<8} {}@{}: {}: {}\n", each.at("problem").get<std::string>(),
-                 each.at("repo").get<std::string>(), each.at("commit").get<std::string>().substr(0, 12),
-                 each.at("what").get<std::string>(), each.at("reason").get<std::string>());
+      fmt::print("{:<8} {}@{}: {}: {}\n", text_in(each, "problem"), text_in(each, "repo"), text_in(each, "commit").substr(0, 12),
+                 text_in(each, "what"), text_in(each, "reason"));
     fmt::print("{} files checked\n", report.at("files").get<std::uint64_t>());
   }
   return check.verdict();

@@ -12,6 +12,7 @@
 #include "command_table.h"
 #include "commands.h"
 #include "hffs/json_text.h"
+#include "progress.h"
 
 namespace hffs::cli {
 namespace {
@@ -41,9 +42,9 @@ json to_json(const Check& check) {
 
 void print_check(const Check& check) {
   static constexpr std::array<const char*, 3> kShown{"ok", "warn", "FAIL"};
-  fmt::print("{:<5} {:<14} {}\n", kShown.at(static_cast<std::size_t>(check.grade)), check.name, check.says);
-  if (!check.run.empty()) fmt::print("      run: {}\n", check.run);
-  if (!check.who.empty()) fmt::print("      {}\n", check.who);
+  fmt::print("{:<5} {:<14} {}\n", kShown.at(static_cast<std::size_t>(check.grade)), check.name, printable(check.says));
+  if (!check.run.empty()) fmt::print("      run: {}\n", printable(check.run));
+  if (!check.who.empty()) fmt::print("      {}\n", printable(check.who));
 }
 
 Result<int> diagnose(const Flags& flags, bool as_json) {

@@ -99,10 +99,6 @@ void explain_row(std::string_view name, std::string_view text) {
   fmt::print("{:<12} {}\n", name, text);
 }
 
-std::string text_in(const json& of, const char* name) {
-  return of.at(name).is_string() ? printable(of.at(name).get<std::string>()) : "";
-}
-
 std::string program_text(const json& who) {
   return fmt::format("{} (process {}, user {})", text_in(who, "comm"), who.at("pid").get<std::int64_t>(),
                      who.at("uid").get<std::uint64_t>());

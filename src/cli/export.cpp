@@ -89,7 +89,7 @@ Result<void> export_repo(const ExportArguments& arguments) {
                bytes_text(report->written_bytes), report->present_files);
   if (report->failed.empty()) return {};
   for (const Skipped& each : report->failed)
-    fmt::print(stderr, "missing {}: {}\n", each.path, each.reason);
+    fmt::print(stderr, "missing {}: {}\n", printable(each.path), printable(each.reason));
   const bool offline = is_offline(*snapshot);
   return fail(offline ? Code::offline : Code::io,
               "{} files could not be had{}; {}", report->failed.size(),

@@ -41,18 +41,17 @@ void print_import(const json& report) {
   for (const json& commit : report.at("commits")) {
     const auto number = [&](const char* name) { return commit.at(name).get<std::uint64_t>(); };
     fmt::print("{}@{}: {} files ({}) taken, {} were here, {} in all{}\n",
-               commit.at("repo").get<std::string>(), commit.at("commit").get<std::string>(),
+               text_in(commit, "repo"), text_in(commit, "commit"),
                number("taken_files"), bytes_text(number("taken_bytes")), number("present_files"),
                number("files"),
                commit.at("self_attested").get<bool>()
                    ? fmt::format("; self-attested, for there was no listing of the Hub: {}",
-                                 commit.at("reason").get<std::string>())
+                                 text_in(commit, "reason"))
                    : "");
   }
   for (const json& skipped : report.at("skipped"))
-    fmt::print("skipped {} ({}): {}\n", skipped.at("path").get<std::string>(),
-               skipped.at("why").get<std::string>(), skipped.at("reason").get<std::string>());
-  for (const json& remark : report.at("remarks")) fmt::print("{}\n", remark.get<std::string>());
+    fmt::print("skipped {} ({}): {}\n", text_in(skipped, "path"), text_in(skipped, "why"), text_in(skipped, "reason"));
+  for (const json& remark : report.at("remarks")) fmt::print("{}\n", printable(remark.get<std::string>()));
 }
 
 // A copy that is not whole, and what nobody refers to, is in the nature of a cache.

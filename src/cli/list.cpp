@@ -64,7 +64,7 @@ void print_commits(const json& repos) {
   for (const json& repo : repos)
     for (const json& commit : repo.at("commits")) {
       std::string notes;
-      for (const json& ref : commit.at("refs")) notes += "  " + ref.get<std::string>();
+      for (const json& ref : commit.at("refs")) notes += "  " + printable(ref.get<std::string>());
       if (!repo.at("public").get<bool>()) notes += "  (private)";
       if (!commit.at("whole_tree").get<bool>()) notes += "  (not listed whole yet)";
       if (commit.at("self_attested").get<bool>()) notes += "  (self-attested)";
@@ -72,7 +72,7 @@ void print_commits(const json& repos) {
       const json& used = commit.at("last_used");
       const std::uint64_t size = count(commit, "bytes"), here = count(commit, "bytes_here");
       fmt::print("{:>4} % {:>10}  {:10}  {}@{}{}\n", size == 0 ? 100 : 100 * here / size, bytes_text(size),
-                 used.is_null() ? "never" : day_text(used.get<std::int64_t>()), repo.at("repo").get<std::string>(),
+                 used.is_null() ? "never" : day_text(used.get<std::int64_t>()), text_in(repo, "repo"),
                  short_commit(commit.at("commit")), notes);
     }
 }
@@ -132,8 +132,7 @@ Result<json> find_outdated(const ListArguments& arguments, const json& repos) {
 
 void print_outdated(const json& outdated) {
   for (const json& ref : outdated) {
-    fmt::print("{} {}{}: {} (since {})", ref.at("repo").get<std::string>(),
-               ref.at("revision").get<std::string>(), ref.at("frozen").get<bool>() ? " (frozen)" : "",
+    fmt::print("{} {}{}: {} (since {})", text_in(ref, "repo"), text_in(ref, "revision"), ref.at("frozen").get<bool>() ? " (frozen)" : "",
                short_commit(ref.at("commit")), day_text(ref.at("since").get<std::int64_t>()));
     if (ref.at("hub").is_null()) {
       fmt::print(", which the Hub does not have any more\n");

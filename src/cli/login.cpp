@@ -8,6 +8,7 @@
 
 #include "command_table.h"
 #include "hffs/json_text.h"
+#include "progress.h"
 
 namespace hffs::cli {
 namespace {
@@ -76,10 +77,10 @@ Result<void> login(const LoginArguments& words) {
   if (!answer) return fail(answer);
   if (words.json) fmt::print("{}\n", json_text(*answer));
   else if (answer->at("name").is_string())
-    fmt::print("logged in as {}\n", answer->at("name").get<std::string>());
+    fmt::print("logged in as {}\n", text_in(*answer, "name"));
   else
     fmt::print("the token is kept; whose it is could not be asked: {}\n",
-               answer->at("reason").get<std::string>());
+               text_in(*answer, "reason"));
   return {};
 }
 

@@ -8,6 +8,7 @@
 
 #include "command_table.h"
 #include "commands.h"
+#include "progress.h"
 #include "suggestion.h"
 
 namespace {
@@ -117,7 +118,7 @@ int main(int argc, char** argv) {
   try {
     const auto done = parse_and_run(argc, argv);
     if (done) return *done;
-    fmt::print(stderr, "hffs: {}\n", done.error().message);
+    fmt::print(stderr, "hffs: {}\n", cli::printable(done.error().message));
     return info(done.error().code).exit_code;
   } catch (const std::exception& problem) {
     fmt::print(stderr, "hffs: {}; please report this\n", problem.what());

@@ -27,6 +27,11 @@ std::string printable(std::string_view text) {
   return shown;
 }
 
+std::string text_in(const nlohmann::json& of, const char* name) {
+  const auto found = of.find(name);
+  return found != of.end() && found->is_string() ? printable(found->get<std::string>()) : std::string();
+}
+
 std::string bytes_text(std::uint64_t bytes) {
   static constexpr std::array<const char*, 5> kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
   auto value = static_cast<double>(bytes);
@@ -62,7 +67,7 @@ void Progress::show(const std::string& doing, std::uint64_t files_done, std::uin
   }
   if (now - last_ < (terminal_ ? std::chrono::milliseconds(kOnTerminal) : kElsewhere)) return;
   last_ = now;
-  std::string line = doing;
+  std::string line = printable(doing);
   if (bytes != 0)
     line += fmt::format(": {} of {}, {} of {} files", bytes_text(bytes_done), bytes_text(bytes),
                         files_done, files);

@@ -26,7 +26,7 @@ using nlohmann::json;
 constexpr std::size_t kMostFailures = 3;  // the newest; `hffs top` shows more
 
 void row(std::string_view name, std::string_view text) {
-  fmt::print("{:<12} {}\n", name, text);
+  fmt::print("{:<12} {}\n", name, printable(text));
 }
 
 void print_scrub(const json& scrub) {
@@ -104,12 +104,11 @@ void print_status(const json& status) {
   if (count(catalog, "self_attested") != 0)
     row("unconfirmed", fmt::format("{} commits that were imported, and that the Hub has not listed yet",
                                    count(catalog, "self_attested")));
-  const auto words = [](const json& of, const char* name) { return printable(of.at(name).get<std::string>()); };
   std::size_t told = 0;
   for (const json& failure : status.at("failures"))
     if (told++ < kMostFailures)
-      row("failed", fmt::format("{} of {} by user {}: {}; {}", words(failure, "operation"), words(failure, "what"),
-                                count(failure, "uid"), words(failure, "message"), words(failure, "remedy")));
+      row("failed", fmt::format("{} of {} by user {}: {}; {}", text_in(failure, "operation"), text_in(failure, "what"),
+                                count(failure, "uid"), text_in(failure, "message"), text_in(failure, "remedy")));
   row("now", fmt::format("{} readers wait, {} requests under way", count(transfer, "waiters"),
                          count(transfer, "requests")));
   row("reads", fmt::format("{}: {}", status.at("mode").get<std::string>(),

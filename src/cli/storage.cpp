@@ -81,15 +81,14 @@ Result<json> ask_about(const char* command, const PinArguments& arguments) {
 }
 
 std::string name_of(const json& pin) {
-  const std::string repo = pin.at("repo");
-  const json& commit = pin.at("commit");
-  return commit.is_null() ? repo : fmt::format("{}@{}", repo, commit.get<std::string>());
+  const std::string repo = text_in(pin, "repo"), commit = text_in(pin, "commit");
+  return commit.empty() ? repo : fmt::format("{}@{}", repo, commit);
 }
 
 void print_gc(const json& done) {
   const bool dry = done.at("dry_run");
   for (const json& blob : done.at("blobs"))
-    fmt::print("{:>10}  {}\n", bytes_text(count(blob, "size")), blob.at("name").get<std::string>());
+    fmt::print("{:>10}  {}\n", bytes_text(count(blob, "size")), text_in(blob, "name"));
   if (done.at("blobs").size() < count(done, "evicted_blobs"))
     fmt::print("            … and {} more\n",
                count(done, "evicted_blobs") - done.at("blobs").size());
@@ -126,8 +125,7 @@ Result<void> freeze(const PinArguments& arguments) {
   auto done = ask(arguments.where, request, kQuestion);
   if (!done) return fail(done);
   fmt::print("refs/{} of {} reads {} for {}, until `hffs unpin`\n",
-             done->at("revision").get<std::string>(), done->at("repo").get<std::string>(),
-             done->at("commit").get<std::string>(), whom(*done));
+             text_in(*done, "revision"), text_in(*done, "repo"), text_in(*done, "commit"), whom(*done));
   return {};
 }
 
@@ -141,8 +139,7 @@ Result<void> thaw(const PinArguments& arguments) {
   auto done = ask(arguments.where, request);
   if (!done) return fail(done);
   fmt::print("refs/{} of {} reads what the Hub says again for {}\n",
-             done->at("revision").get<std::string>(), done->at("repo").get<std::string>(),
-             whom(*done));
+             text_in(*done, "revision"), text_in(*done, "repo"), whom(*done));
   return {};
 }
 
@@ -194,7 +191,7 @@ Result<void> pins(const PinsArguments& arguments) {
     fmt::print("{}  {}\n", day_text(pin.at("since").get<std::int64_t>()), name_of(pin));
   for (const json& ref : answer->at("frozen"))
     fmt::print("{}  {}  refs/{} for {}\n", day_text(ref.at("since").get<std::int64_t>()), name_of(ref),
-               ref.at("revision").get<std::string>(),
+               text_in(ref, "revision"),
                ref.at("user").is_null() ? "everybody"
                                         : fmt::format("user {}", ref.at("user").get<std::uint32_t>()));
   return {};

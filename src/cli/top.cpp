@@ -46,12 +46,8 @@ struct Look {
 
 using ReaderKey = std::tuple<std::int64_t, std::string, std::string>;
 
-std::string top_text(const json& of, const char* name) {
-  return of.at(name).is_string() ? printable(of.at(name).get<std::string>()) : "";
-}
-
 ReaderKey key_of(const json& reader) {
-  return {reader.at("pid").get<std::int64_t>(), top_text(reader, "repo"), top_text(reader, "path")};
+  return {reader.at("pid").get<std::int64_t>(), text_in(reader, "repo"), text_in(reader, "path")};
 }
 
 double since(const Look& before, const Look& now) {
@@ -79,10 +75,10 @@ std::string head(const Look& before, const Look& now) {
   // A daemon that was restarted begins at nothing.
   const auto more = [&](const char* name) { return metric(now, name) - std::min(metric(now, name), metric(before, name)); };
   const std::uint64_t reads = more("fuse_reads"), waited = more("reads_parked");
-  std::string text = fmt::format("{}  {}\n", top_text(state, "mount_point"), top_text(state, "version"));
+  std::string text = fmt::format("{}  {}\n", text_in(state, "mount_point"), text_in(state, "version"));
   for (const json& endpoint : state.at("endpoints"))
-    text += fmt::format("endpoint  {} {}{}{}\n", top_text(endpoint, "endpoint"), endpoint.at("up").get<bool>() ? "up" : "DOWN",
-                        top_text(endpoint, "last_error").empty() ? "" : ": ", top_text(endpoint, "last_error"));
+    text += fmt::format("endpoint  {} {}{}{}\n", text_in(endpoint, "endpoint"), endpoint.at("up").get<bool>() ? "up" : "DOWN",
+                        text_in(endpoint, "last_error").empty() ? "" : ": ", text_in(endpoint, "last_error"));
   if (state.at("offline").get<bool>()) text += "network   off: offline mode\n";
   // What the kernel reads by itself, by passthrough and from its pages, is hit too; it is seen nowhere.
   std::string hits = "-";
@@ -110,7 +106,7 @@ std::vector<std::string> body(const Look& before, const Look& now, std::size_t c
   std::vector<std::string> rows;
   for (const json& job : now.answer.at("prefetches"))
     if (job.at("running").get<bool>())
-      rows.push_back(fmt::format("prefetch {} {} {} of {} files, {} of {}", top_text(job, "repo"),
+      rows.push_back(fmt::format("prefetch {} {} {} of {} files, {} of {}", text_in(job, "repo"),
                                  bar_text(job.at("bytes_done").get<std::uint64_t>(), job.at("bytes").get<std::uint64_t>(), 22),
                                  job.at("files_done").get<std::uint64_t>(), job.at("files").get<std::uint64_t>(),
                                  bytes_text(job.at("bytes_done").get<std::uint64_t>()), bytes_text(job.at("bytes").get<std::uint64_t>())));
@@ -121,15 +117,15 @@ std::vector<std::string> body(const Look& before, const Look& now, std::size_t c
     const auto bytes = reader.at("bytes").get<std::uint64_t>();
     rows.push_back(fmt::format(
         "{:>8} {:<9.9} {:<12.12} {:>11} {:>3} % {}{:<8}  {}", reader.at("pid").get<std::int64_t>(),
-        user_name(reader.at("uid").get<uid_t>()), top_text(reader, "comm"),
+        user_name(reader.at("uid").get<uid_t>()), text_in(reader, "comm"),
         found == last.end() ? "-" : per_second(found->second, bytes, since(before, now)),
-        size == 0 ? 100 : 100 * reader.at("here").get<std::uint64_t>() / size, how(top_text(reader, "mode")),
+        size == 0 ? 100 : 100 * reader.at("here").get<std::uint64_t>() / size, how(text_in(reader, "mode")),
         reader.at("waiting_ms").is_number() ? fmt::format("{:.1f} s", reader.at("waiting_ms").get<double>() / 1'000) : "",
-        fitted(fmt::format("{} {}", top_text(reader, "repo"), top_text(reader, "path")), name)));
+        fitted(fmt::format("{} {}", text_in(reader, "repo"), text_in(reader, "path")), name)));
   }
   for (const json& failure : now.answer.at("failures"))
-    rows.push_back(fmt::format("failed: {} of {} by {} ({}): {}", top_text(failure, "operation"), top_text(failure, "what"),
-                               top_text(failure, "comm"), user_name(failure.at("uid").get<uid_t>()), top_text(failure, "message")));
+    rows.push_back(fmt::format("failed: {} of {} by {} ({}): {}", text_in(failure, "operation"), text_in(failure, "what"),
+                               text_in(failure, "comm"), user_name(failure.at("uid").get<uid_t>()), text_in(failure, "message")));
   return rows;
 }
 

@@ -32,22 +32,21 @@ struct VerifyArguments {
 
 using nlohmann::json;
 
-std::string text_of(const json& value, const char* otherwise) {
-  return value.is_string() ? value.get<std::string>() : otherwise;
+std::string text_or(const json& of, const char* name, const char* otherwise) {
+  return of.at(name).is_string() ? text_in(of, name) : otherwise;
 }
 
 }  // namespace
 
 void print_finding(const json& finding) {
-  const std::string commit = text_of(finding.at("commit"), "");
-  fmt::print("{}{}{}: {}: {}\n", text_of(finding.at("repo"), "no repository"),
-             commit.empty() ? "" : "@", commit.substr(0, 12), text_of(finding.at("path"), "a blob"),
-             text_of(finding.at("what"), ""));
-  fmt::print("  expected  {}\n", text_of(finding.at("blob"), ""));
+  const std::string commit = text_in(finding, "commit");
+  fmt::print("{}{}{}: {}: {}\n", text_or(finding, "repo", "no repository"), commit.empty() ? "" : "@", commit.substr(0, 12),
+             text_or(finding, "path", "a blob"), text_in(finding, "what"));
+  fmt::print("  expected  {}\n", text_in(finding, "blob"));
   if (finding.at("found").is_string())
-    fmt::print("  found     {}\n", text_of(finding.at("found"), ""));
+    fmt::print("  found     {}\n", text_in(finding, "found"));
   else
-    fmt::print("  {}\n", text_of(finding.at("reason"), ""));
+    fmt::print("  {}\n", text_in(finding, "reason"));
 }
 
 namespace {

@@ -26,11 +26,6 @@ constexpr std::uint64_t kWorthTelling = 1'000;
 // The rate is a mean over this; a file that has not grown for kSilence is stalled.
 constexpr std::chrono::seconds kMeanOver{10}, kSilence{3};
 
-std::string text_at(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? printable(found->get<std::string>()) : std::string();
-}
-
 std::uint64_t number_at(const json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_number() ? found->get<std::uint64_t>() : 0;
@@ -102,8 +97,8 @@ void Watch::show(const json& readers) {
 }
 
 std::string Watch::words_for(const json& reader) {
-  const std::string repo = text_at(reader, "repo");
-  const std::string what = repo.empty() ? text_at(reader, "path") : fmt::format("{} of {}", text_at(reader, "path"), repo);
+  const std::string repo = text_in(reader, "repo");
+  const std::string what = repo.empty() ? text_in(reader, "path") : fmt::format("{} of {}", text_in(reader, "path"), repo);
   const std::uint64_t size = number_at(reader, "size"), here = number_at(reader, "here");
   const auto now = std::chrono::steady_clock::now();
   auto& samples = samples_[what];
@@ -130,7 +125,7 @@ std::string Watch::why_stalled(std::chrono::seconds silent) const {
   if (!status) return fmt::format("{}: {}", line, status.error().message);
   for (const json& endpoint : status->at("endpoints"))
     if (!endpoint.at("up").get<bool>())
-      line += fmt::format(": {} is down: {}", text_at(endpoint, "endpoint"), text_at(endpoint, "last_error"));
+      line += fmt::format(": {} is down: {}", text_in(endpoint, "endpoint"), text_in(endpoint, "last_error"));
   return line;
 }
 
@@ -162,9 +157,9 @@ void Watch::print_failures() {
     if (!is_ours(static_cast<pid_t>(number_at(each, "pid")))) continue;
     // A number of before may have been somebody else's.
     if (each.value("when", std::int64_t{0}) < began_ - 1) continue;
-    const std::string remedy = text_at(each, "remedy");
-    const std::string line = fmt::format("{} {}: {}{}{}", text_at(each, "operation"), text_at(each, "what"),
-                                         text_at(each, "message"), remedy.empty() ? "" : "; ", remedy);
+    const std::string remedy = text_in(each, "remedy");
+    const std::string line = fmt::format("{} {}: {}{}{}", text_in(each, "operation"), text_in(each, "what"),
+                                         text_in(each, "message"), remedy.empty() ? "" : "; ", remedy);
     if (told.insert(line).second) fmt::print(stderr, "hffs: {}\n", line);
   }
 }

@@ -475,6 +475,37 @@ def test_a_repository_that_is_mistyped_gets_a_suggestion(make):
     assert refused(done, 3) and "did you mean" not in done.err
 
 
+def test_names_of_others_do_not_command_a_terminal(make):
+    """A ref, a file of a folder, a mount point, what was mistyped; ESC, and the one character that means ESC [."""
+    world = make.world()
+    mount = make.mount(world, start=False)
+    mount.point.rmdir()
+    mount.point = mount.box / "mnt\x1b[31m"
+    mount.point.mkdir()
+    mount.start()
+    repo, name = world.add(), "v\u009b31m"
+    world.hub.add_tag(repo.name, name)
+    assert (mount.repo(repo.id) / "refs" / name).read_text() == repo.commit
+    folder = make.folder()
+    (folder / "ok.bin").write_bytes(b"1")
+    (folder / "evil\x1b]0;x\x07.bin").write_bytes(b"2")
+
+    def said(*words, code=0):
+        done = mount.hffs(*words, *(() if str(mount.point) in map(str, words) else ("--state-dir", mount.state)))
+        assert done.code == code, done
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", done.out + done.err), done
+        return done.out + done.err
+    assert "v?31m" in said("ls")
+    assert "mnt?[31m" in said("status", mount.point)
+    assert "mnt?[31m" in said("explain", mount.repo(repo.id))
+    assert "evil?]0;x?.bin" in said("import", folder, "--repo", "acme/evil")
+    assert "x?[31m" in said("path", "acme/x\x1b[31m", code=2)
+    world.hub.delete_ref(repo.name, "tag", name)
+    assert "v?31m" in said("ls", "--outdated")
+    # Programs are told what it is.
+    assert name in json.loads(mount.hffs("ls", "--json", "--state-dir", mount.state).out)[0]["commits"][0]["refs"]
+
+
 # Every command
 
 
