@@ -57,6 +57,8 @@ class Trees {
   // What the Hub says that the revision is, asked now; the index has it then.
   virtual void ask_revision(const RepoId& repo, const std::string& revision,
                             Done<CommitId> done) = 0;
+  // When the Hub said last what a revision means; nothing: not to this process, or only a folder says it.
+  virtual std::optional<WallTime> confirmed(const RepoId& repo, const std::string& revision) = 0;
   // The whole tree of a commit as the Hub lists it, from the index where it has that already.
   // Fails where the Hub does not know the commit or cannot be heard; a folder's word is never
   // the answer.

@@ -229,6 +229,9 @@ class Handle final : public Catalog {
                     Done<CommitId> done) override {
     impl_->ask_revision(repo, revision, std::move(done));
   }
+  std::optional<WallTime> confirmed(const RepoId& repo, const std::string& revision) override {
+    return impl_->confirmed(repo, revision);
+  }
   void ask_tree(const RepoId& repo, const CommitId& commit, Done<WholeTree> done) override {
     impl_->ask_tree(repo, commit, std::move(done));
   }

@@ -39,6 +39,9 @@ class CatalogImpl final : public Catalog, public std::enable_shared_from_this<Ca
   bool sees(const Caller& caller, NodeId node) override;
   Usage usage(const std::function<bool(const RepoId&)>& counts) const override;
   void ask_revision(const RepoId& repo, const std::string& revision, Done<CommitId> done) override;
+  std::optional<WallTime> confirmed(const RepoId& repo, const std::string& revision) override {
+    return resolver_->confirmed(repo, revision);
+  }
   void ask_tree(const RepoId& repo, const CommitId& commit, Done<WholeTree> done) override;
   void attest(Attestation said, Done<WholeTree> done) override;
   void attest_ref(const RepoId& repo, const std::string& revision, const CommitId& commit,

@@ -135,10 +135,25 @@ void Resolver::keep(const RepoId& repo, const std::string& revision, const RepoI
     }
   };
   store_.write(std::move(write),
-               [done = std::move(done), resolution](Result<void> written) mutable {
+               [self = shared_from_this(), key, by_hub = answer.commit && !answer.attested_by,
+                done = std::move(done), resolution](Result<void> written) mutable {
                  if (!written) return done(fail(written));
+                 if (by_hub) self->note_confirmed(key);
                  done(*resolution);
                });
+}
+
+void Resolver::note_confirmed(const std::string& key) {
+  constexpr std::size_t kMost = 65'536;  // as Recent keeps
+  auto confirmed = confirmed_.lock();
+  if (confirmed->size() >= kMost) confirmed->clear();
+  (*confirmed)[key] = clock_.wall();
+}
+
+std::optional<WallTime> Resolver::confirmed(const RepoId& repo, const std::string& revision) {
+  auto confirmed = confirmed_.lock();
+  const auto found = confirmed->find(key_of(repo, revision));
+  return found == confirmed->end() ? std::nullopt : std::optional(found->second);
 }
 
 // A folder's word: what the Hub has said of the revision stands.

@@ -7,7 +7,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <unordered_map>
 
 #include "hffs/flight.h"
 #include "hffs/guarded.h"
@@ -44,6 +46,8 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
   // Refreshes a ref behind the caller's back if it is older than ref_ttl; `now`: in any case, with a
   // question that is asked after this call.
   void refresh(const RepoRow& repo, const std::string& revision, bool now);
+  // When the Hub said last what it means.
+  std::optional<WallTime> confirmed(const RepoId& repo, const std::string& revision);
 
  private:
   std::optional<Resolution> load(const RepoId& repo, const std::string& revision) const;
@@ -55,6 +59,7 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
               Result<RepoInfo> answer);
   void keep(const RepoId& repo, const std::string& revision, const RepoInfo& answer,
             Done<Resolution> done);
+  void note_confirmed(const std::string& key);
 
   void put_attested(WriteTxn& txn, const std::string& revision, const RepoInfo& info,
                     Resolution& resolution);
@@ -65,6 +70,7 @@ class Resolver : public std::enable_shared_from_this<Resolver> {
   AccessControl& access_;
   const Clock& clock_;
   Recent missing_, unseen_, fresh_;
+  Guarded<std::unordered_map<std::string, WallTime>> confirmed_;
   struct Forced {
     Instant since{};
     int count = 0;

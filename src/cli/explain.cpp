@@ -124,6 +124,20 @@ void print_file(const json& file) {
                                                    : ""));
 }
 
+std::string ago_text(const json& when) {
+  const auto ago = std::max<std::int64_t>(0, std::time(nullptr) - when.get<std::int64_t>());
+  return duration_text(static_cast<std::uint64_t>(ago)) + " ago";
+}
+
+void print_ref(const json& ref) {
+  explain_row("commit", text_in(ref, "commit") + (ref.at("frozen").get<bool>() ? ", pinned" : ""));
+  if (!ref.at("since").is_number()) return;  // it stays whatever the Hub says
+  explain_row("", fmt::format("{}; first seen {}", ref.at("confirmed").is_number()
+                                                       ? "as the Hub said " + ago_text(ref.at("confirmed"))
+                                                       : "the Hub has not said so since the daemon began",
+                              day_text(ref.at("since").get<std::int64_t>())));
+}
+
 void print_explanation(const json& answer) {
   explain_row("path", fmt::format("{}/{}", text_in(answer, "mount_point"), text_in(answer, "path")));
   if (answer.at("kind").is_string()) explain_row("what", text_in(answer, "kind"));
@@ -134,18 +148,14 @@ void print_explanation(const json& answer) {
                                                                              : "private or gated; you were let in"));
   for (const json& link : answer.at("links"))
     explain_row("link", fmt::format("{} -> {}", text_in(link, "name"), text_in(link, "target")));
-  if (const json& ref = answer.at("ref"); !ref.is_null())
-    explain_row("commit", fmt::format("{}{}{}", text_in(ref, "commit"),
-                                      ref.at("since").is_number() ? ", since " + day_text(ref.at("since").get<std::int64_t>()) : "",
-                                      ref.at("frozen").get<bool>() ? ", pinned" : ""));
+  if (!answer.at("ref").is_null()) print_ref(answer.at("ref"));
   if (!answer.at("file").is_null()) print_file(answer.at("file"));
   for (const json& endpoint : answer.at("endpoints"))
     explain_row("endpoint", fmt::format("{} {}{}{}", text_in(endpoint, "endpoint"), endpoint.at("up").get<bool>() ? "up" : "down",
                                         text_in(endpoint, "last_error").empty() ? "" : ": ", text_in(endpoint, "last_error")));
   for (const json& failure : answer.at("failures")) {
-    const auto ago = std::max<std::int64_t>(0, std::time(nullptr) - failure.at("when").get<std::int64_t>());
     const auto times = failure.at("count").get<std::uint64_t>();
-    explain_row("failed", fmt::format("{} ago{}: {} by {}: {}: {}", duration_text(static_cast<std::uint64_t>(ago)),
+    explain_row("failed", fmt::format("{}{}: {} by {}: {}: {}", ago_text(failure.at("when")),
                                       times > 1 ? fmt::format(", {} times", times) : "", text_in(failure, "operation"), program_text(failure),
                                       text_in(failure, "code"), text_in(failure, "message")));
     if (!text_in(failure, "remedy").empty()) explain_row("", text_in(failure, "remedy"));

@@ -210,10 +210,13 @@ void Explanation::note_ref(NodeId node) {
   const std::size_t refs = walked_.find("refs/");
   const std::string revision = refs == walked_.npos ? "" : walked_.substr(refs + 5);
   answer_["ref"] = {{"revision", revision}, {"commit", *commit}, {"frozen", node.kind() == NodeKind::frozen_ref},
-                    {"since", nullptr}};
-  if (repo_)
-    if (const auto known = Versions(parts_->store).find_ref(*repo_, revision))
-      answer_["ref"]["since"] = known->since.time_since_epoch().count();
+                    {"since", nullptr}, {"confirmed", nullptr}};
+  const auto known = repo_ ? Versions(parts_->store).find_ref(*repo_, revision) : std::nullopt;
+  // A frozen ref may mean another commit than the Hub's.
+  if (!known || known->commit.hex() != *commit) return;
+  answer_["ref"]["since"] = known->since.time_since_epoch().count();
+  if (const auto confirmed = parts_->catalog->confirmed(*repo_, revision))
+    answer_["ref"]["confirmed"] = confirmed->time_since_epoch().count();
 }
 
 void Explanation::note_blob(NodeId node) {

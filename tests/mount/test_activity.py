@@ -145,6 +145,33 @@ def test_E3_a_path_is_explained_from_name_to_bytes(make):
     refused(mount.hffs("explain"), 2, "PATH")
 
 
+def test_E3_a_ref_is_as_old_as_the_hubs_word(make):
+    world = make.world()
+    mount = make.mount(world, "--ref-ttl", "1")
+    repo = world.add()
+    ref = mount.repo(repo.id) / "refs/main"
+    ref.read_text()
+    first = explained(mount, ref)["ref"]
+    assert first["since"] <= first["confirmed"]
+    # The commit is the same, and the Hub says so again.
+    again = eventually(lambda: ref.read_text() and (lambda told: told if told["confirmed"] > first["confirmed"] + 1 else None)(
+        explained(mount, ref)["ref"]), 15, "another word of the Hub")
+    assert again["since"] == first["since"] and again["commit"] == first["commit"]
+    said = mount.hffs("explain", ref, "--state-dir", mount.state).out
+    assert re.search(r"^commit +[0-9a-f]{40}\n +as the Hub said \d+ s ago; first seen \d{4}-\d\d-\d\d$", said, re.M), said
+    # One that was made to stay is as old as whoever made it: what the Hub says is of another commit.
+    pushed = world.push(repo, {"config.json": b"{}"})
+    eventually(lambda: ref.read_text() == pushed.commit, 15, "the next commit")
+    assert mount.hffs("pin", f"{repo.name}@{repo.commit}", "--ref", "main", "--state-dir", mount.state).code == 0
+    frozen = explained(mount, ref)["ref"]
+    assert frozen["frozen"] and frozen["commit"] == repo.commit and frozen["since"] is None and frozen["confirmed"] is None
+    assert mount.hffs("unpin", repo.name, "--ref", "main", "--state-dir", mount.state).code == 0
+    mount.umount()
+    mount.remount("--offline")
+    assert explained(mount, ref)["ref"]["confirmed"] is None
+    assert "the Hub has not said so since the daemon began; first seen" in mount.hffs("explain", ref, "--state-dir", mount.state).out
+
+
 def test_E3_of_anothers_dead_mount_it_is_said_who_takes_it_away(make, root):
     mount = make.mount(make.world(), "--allow-other")
     mount.kill9()
