@@ -56,13 +56,14 @@ Result<void> print_repos(const ForScripts& words) {
 
 std::string values_of(const OptionInfo& option) {
   const std::string& value = option.value;
+  if (value == "PATH|REPO") return "place";
   if (value.find('|') != std::string::npos) {
     std::string words = value;
     for (char& c : words)
       if (c == '|') c = ' ';
     return words;
   }
-  if (value == "FILE" || value == "PATH") return "file";
+  if (value == "FILE" || value == "PATH" || value == "LOCK") return "file";
   if (value == "DIR" || value == "MNT") return "directory";
   if (value == "REPO") return "repo";
   if (value == "COMMAND") return "command";

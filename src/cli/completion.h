@@ -14,7 +14,8 @@ std::string bash_script(const std::vector<CommandInfo>& commands);
 std::string zsh_script(const std::vector<CommandInfo>& commands);
 std::string fish_script(const std::vector<CommandInfo>& commands);
 
-// What completes a value: "file", "directory", "repo", "command", or words with a space between; empty: nothing does.
+// What completes a value: "file", "directory", "repo", "place" (a path or a repository), "command", or words with a space
+// between; empty: nothing does.
 std::string values_of(const OptionInfo& option);
 
 }  // namespace hffs::cli

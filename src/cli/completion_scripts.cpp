@@ -41,11 +41,21 @@ std::string shell_cases(const std::vector<CommandInfo>& commands) {
   return text;
 }
 
+// Each of a command's words has its place; the last one may be of many.
+std::string place_cases(const CommandInfo& command) {
+  std::string text;
+  for (std::size_t place = 0; place < command.positionals.size(); ++place) {
+    const OptionInfo& each = command.positionals[place];
+    text += fmt::format(" {}) positional={} ;;", each.repeatable ? "*" : std::to_string(place), shell_word(values_of(each)));
+  }
+  return text.empty() ? "" : fmt::format(" case $place in{} esac", text);
+}
+
 std::string command_cases(const std::vector<CommandInfo>& commands) {
   std::string text;
   for (const CommandInfo& command : commands)
-    text += fmt::format("    {}) flags={} positional={} ;;\n", shell_word(command.name), shell_word(list_names(command)),
-                        shell_word(command.positionals.empty() ? "" : values_of(command.positionals.front())));
+    text += fmt::format("    {}) flags={}{} ;;\n", shell_word(command.name), shell_word(list_names(command)),
+                        place_cases(command).empty() ? "" : ";" + place_cases(command));
   return text;
 }
 
@@ -64,8 +74,13 @@ std::string replaced(std::string text, std::string_view what, const std::string&
 
 // Both shells find command, option and place in the same way; bash's words begin at 0, and so do ours in zsh (KSH_ARRAYS).
 constexpr const char* kFind = R"sh(
-  command= kind= flags= positional= below= i=
-  for ((i = 1; i < at; i++)); do
+  command= kind= flags= positional= below= place=0 i=
+  for ((i = 1; i <= at; i++)); do
+    kind=
+    case "$command ${words[i - 1]}" in
+@VALUES@    esac
+    if [ $i = $at ]; then break; fi
+    if [ -n "$kind" ]; then continue; fi
     case ${words[i]} in
       --) [ -n "$command" ] && { _hffs_complete command; return; } ;;
       -*) ;;
@@ -73,11 +88,10 @@ constexpr const char* kFind = R"sh(
            command=${words[i]}
            case $command in
 @BELOW@           esac
-         elif [ -n "$below" ]; then command="$command ${words[i]}"; below=; fi ;;
+         elif [ -n "$below" ]; then command="$command ${words[i]}"; below=
+         else place=$((place + 1)); fi ;;
     esac
   done
-  case "$command ${words[at - 1]}" in
-@VALUES@  esac
   if [ -n "$kind" ]; then _hffs_complete "$kind"; return; fi
   case $command in
     '') positional=@COMMANDS@ ;;
@@ -102,6 +116,7 @@ _hffs_complete() {
     file) found=$(compgen -f -- "$current"); compopt -o filenames 2>/dev/null ;;
     directory) found=$(compgen -d -- "$current"); compopt -o filenames 2>/dev/null ;;
     repo) found=$(hffs complete-repos "$current" 2>/dev/null) ;;
+    place) found=$({ compgen -f -- "$current"; hffs complete-repos "$current" 2>/dev/null; }); compopt -o filenames 2>/dev/null ;;
     command) found=$(compgen -c -f -- "$current") ;;
     -) ;;
     *) found=$(compgen -W "$1" -- "$current") ;;
@@ -109,7 +124,7 @@ _hffs_complete() {
   if [ -n "$found" ]; then mapfile -t COMPREPLY <<<"$found"; fi
 }
 _hffs() {
-  local words at current command kind flags positional below i
+  local words at current command kind flags positional below place i
   words=("${COMP_WORDS[@]}") at=$COMP_CWORD current=${COMP_WORDS[COMP_CWORD]}
   COMPREPLY=()@FIND@}
 complete -F _hffs hffs
@@ -122,6 +137,7 @@ _hffs_complete() {
     file) _files ;;
     directory) _files -/ ;;
     repo) compadd -- ${(f)"$(hffs complete-repos "$current" 2>/dev/null)"} ;;
+    place) _files; compadd -- ${(f)"$(hffs complete-repos "$current" 2>/dev/null)"} ;;
     command) _normal ;;
     -) ;;
     *) compadd -- ${=1} ;;
@@ -130,17 +146,47 @@ _hffs_complete() {
 _hffs_find() {
   setopt localoptions ksh_arrays no_nomatch@FIND@}
 _hffs() {
-  local at=$((CURRENT - 1)) current=$PREFIX command kind flags positional below i
+  local at=$((CURRENT - 1)) current=$PREFIX command kind flags positional below place i
   _hffs_find
 }
 if [ "$funcstack[1]" = _hffs ]; then _hffs "$@"; else compdef _hffs hffs; fi
 )sh";
 
+constexpr const char* kFishRepos = " -a '(hffs complete-repos (commandline -ct) 2>/dev/null)'";
+
+// Whether as many words stand behind the command as it is asked, flags and what belongs to them left out.
+constexpr const char* kFishPlace = R"sh(function __hffs_place
+  set -l place -1
+  set -l value no
+  for word in (commandline -opc)[2..-1]
+    if test $value = yes
+      set value no
+    else if contains -- $word @VALUED@
+      set value yes
+    else if not string match -q -- '-*' $word
+      set place (math $place + 1)
+    end
+  end
+  test $place $argv
+end
+)sh";
+
+std::string fish_place(const std::vector<CommandInfo>& commands) {
+  std::set<std::string> valued;
+  for (const CommandInfo& command : commands)
+    for (const OptionInfo& option : command.options)
+      if (!option.value.empty()) valued.insert(option.names.begin(), option.names.end());
+  std::string names;
+  for (const std::string& name : valued) names += (names.empty() ? "" : " ") + name;
+  return replaced(kFishPlace, "@VALUED@", names);
+}
+
 std::string fish_values(const OptionInfo& option) {
   const std::string kind = values_of(option);
   if (kind == "file") return " -r -F";
   if (kind == "directory") return " -a '(__fish_complete_directories)'";
-  if (kind == "repo") return " -a '(hffs complete-repos (commandline -ct) 2>/dev/null)'";
+  if (kind == "repo") return kFishRepos;
+  if (kind == "place") return std::string(" -F") + kFishRepos;
   if (kind == "command") return " -a '(__fish_complete_command)'";
   return kind.empty() ? "" : fmt::format(" -a {}", shell_word(kind, Shell::fish));
 }
@@ -166,7 +212,7 @@ std::string zsh_script(const std::vector<CommandInfo>& commands) {
 }
 
 std::string fish_script(const std::vector<CommandInfo>& commands) {
-  std::string text = "# fish completion of hffs, made by `hffs completion fish`\ncomplete -c hffs -f\n";
+  std::string text = "# fish completion of hffs, made by `hffs completion fish`\ncomplete -c hffs -f\n" + fish_place(commands);
   for (const auto& [name, summary] : list_first_words(commands))
     text += fmt::format("complete -c hffs -n __fish_use_subcommand -a {} -d {}\n", name, shell_word(summary, Shell::fish));
   for (const CommandInfo& command : commands) {
@@ -179,9 +225,12 @@ std::string fish_script(const std::vector<CommandInfo>& commands) {
       condition += "; and __fish_seen_subcommand_from " + last;
     }
     for (const OptionInfo& option : command.options) text += fish_option(condition, option);
-    for (const OptionInfo& positional : command.positionals)
+    std::size_t place = space == std::string::npos ? 0 : 1;
+    for (const OptionInfo& positional : command.positionals) {
+      const std::string its = fmt::format("{}; and __hffs_place {} {}", condition, positional.repeatable ? "-ge" : "-eq", place++);
       if (const std::string values = fish_values(positional); !values.empty())
-        text += fmt::format("complete -c hffs -n {}{}\n", shell_word(condition, Shell::fish), values == " -r -F" ? " -F" : values);
+        text += fmt::format("complete -c hffs -n {}{}\n", shell_word(its, Shell::fish), values == " -r -F" ? " -F" : values);
+    }
   }
   return text;
 }

@@ -17,6 +17,7 @@
 #include "hffs/json_text.h"
 #include "progress.h"
 #include "repo_at.h"
+#include "suggestion.h"
 
 namespace hffs::cli {
 namespace {
@@ -185,6 +186,8 @@ Result<void> explain(const ExplainArguments& words) {
     print_explanation(*answer);
   if (problem.is_null()) return {};
   const std::string remedy = text_in(problem, "remedy");
+  if (const json& verdict = answer->at("verdict"); !verdict.is_null() && !verdict.at("seen").get<bool>())
+    problem["message"] = text_in(problem, "message") + suggest_repo(where, text_in(*answer, "repo"));
   return fail(code_named(text_in(problem, "code")).value_or(Code::io), "{}: {}{}{}", text_in(problem, "at"), text_in(problem, "message"),
               remedy.empty() ? "" : "; ", remedy);
 }
@@ -194,7 +197,7 @@ Result<void> explain(const ExplainArguments& words) {
 void add_explain(CommandTable& table) {
   auto words = std::make_shared<ExplainArguments>();
   auto* command = table.add("explain", "Say why a path looks as it does", kExplainHelp, [words] { return explain(*words); });
-  command->add_option("PATH", words->path, "A path in a mount, or a repository")->required();
+  command->add_option("PATH", words->path, "A path in a mount, or a repository")->required()->type_name("PATH|REPO");
   add_json(command, words->json);
   add_daemon(command, words->where);
 }

@@ -8,6 +8,7 @@
 #include "job.h"
 #include "progress.h"
 #include "repo_at.h"
+#include "suggestion.h"
 
 namespace hffs::cli {
 namespace {
@@ -61,6 +62,8 @@ Result<void> verify(const VerifyArguments& arguments) {
     if (what->names_revision) request["revision"] = what->revision;
   }
   auto done = run_job(arguments.flags, request);
+  if (!done && done.error().code == Code::not_found && !arguments.repo.empty())
+    done.error().message += suggest_repo({.mount_point = {}, .flags = arguments.flags}, request.at("repo").get<std::string>());
   if (!done) return fail(done);
   const json& findings = done->at("findings");
   std::size_t unreadable = 0;

@@ -469,10 +469,12 @@ def test_a_repository_that_is_mistyped_gets_a_suggestion(make):
     repo = world.add({"config.json": fresh_bytes(300)}, id="acme/whisper-tiny")
     assert mount.hffs("path", repo.id, "--state-dir", mount.state).code == 0
     for words in (["path", "acme/whisper-tinny"], ["prefetch", "acme/whisperr-tiny"], ["ls", "acne/whisper-tiny"],
-                  ["pin", "acme/wisper-tiny"]):
+                  ["pin", "acme/wisper-tiny"], ["explain", "acme/whisper-tinny@main"], ["verify", "acme/whispertiny"],
+                  ["explain", mount.repo("acme/whisper-tine")]):
         refused(mount.hffs(*words, "--state-dir", mount.state), 3, "did you mean acme/whisper-tiny[?]")
-    done = mount.hffs("path", "acme/something-else", "--state-dir", mount.state)
-    assert refused(done, 3) and "did you mean" not in done.err
+    for word in ("path", "explain", "verify"):
+        done = mount.hffs(word, "acme/something-else", "--state-dir", mount.state)
+        assert refused(done, 3) and "did you mean" not in done.err
 
 
 def test_names_of_others_do_not_command_a_terminal(make):

@@ -447,6 +447,12 @@ def test_M6_bash_completes_values(complete, make):
     assert sorted(complete("hffs mount ", cwd=folder)) == ["*", "with space"]
     assert sorted(complete("hffs mount --config ", cwd=folder)) == ["*", "a.toml", "with space"]
     assert "sha256sum" in complete("hffs run -- sha256s")
+    assert sorted(complete("hffs check ", cwd=folder)) == ["*", "a.toml", "with space"]
+    # Each word in its place, whatever stands between.
+    for line in ("export a/b ", "export --mount /mnt a/b ", "export a/b --exclude *.bin ", "export --flat a/b --state-dir x ", "adopt x y "):
+        assert sorted(complete(f"hffs {line}", cwd=folder)) == ["*", "with space"], line
+    assert complete("hffs export a/b c ", cwd=folder) == [] and complete("hffs path a/b ", cwd=folder) == []
+    assert sorted(complete("hffs config check ", cwd=folder)) == ["*", "a.toml", "with space"]
 
 
 def test_M6_repositories_that_are_known_are_completed(make, complete):
@@ -455,7 +461,13 @@ def test_M6_repositories_that_are_known_are_completed(make, complete):
     for name in ("acme/one", "acme/other", "zeta/one"):
         os.stat(mount.repo(world.add(id=name).id))
     env = {"HFFS_STATE_DIR": str(mount.state), "HOME": "/nonexistent"}
-    assert sorted(complete("hffs path ac", env)) == ["acme/one", "acme/other"]
+    folder = make.folder()
+    (folder / "account").write_text("")
+    (folder / "acme").mkdir()
+    for line in ("path ac", "path --mount x ac", "export ac", "export --flat ac"):
+        assert sorted(complete(f"hffs {line}", env, folder)) == ["acme/one", "acme/other"], line
+    assert complete("hffs export acme/one ac", env, folder) == ["acme"]
+    assert sorted(complete("hffs explain ac", env, folder)) == ["account", "acme", "acme/one", "acme/other"]
     # Nobody there, or one who says nothing: at once, and not a word.
     began = time.monotonic()
     assert complete("hffs path ac", {"HFFS_STATE_DIR": str(make.folder()), "HOME": "/nonexistent"}) == []
@@ -476,23 +488,32 @@ def test_M6_other_shells_complete(make, table, shell):
         pytest.skip(f"needs {shell}")
     script = make.folder() / "script"
     script.write_text(hffs("completion", shell).out)
-    env = {"PATH": f"{os.path.dirname(HFFS)}:/usr/bin:/bin", "HOME": str(make.folder())}
-    if shell == "fish":
-        for line, offers in (("hffs umo", {"umount"}), ("hffs mount --prefetch ", {"off", "adaptive", "file", "snapshot"}),
-                             ("hffs gc --unr", {"--unreferenced"}), ("hffs config ", {"check"})):
-            done = subprocess.run(["fish", "-N", "-c", f"source {script}; complete -C {shlex.quote(line)}"], env=env,
-                                  capture_output=True, text=True)
-            assert {each.split("\t")[0] for each in done.stdout.splitlines()} == offers and not done.stderr, (line, done)
-        return
-    # zsh's own functions need its line editor: what they are given is looked at.
-    ask = ("compdef() {{ :; }}; compadd() {{ shift; print -l -- $@; }}; . {script}; words=({words}); "
-           "CURRENT={at}; PREFIX={last}; _hffs")
+    # Of the program it is only asked what it knows.
+    tools, folder = make.folder(), make.folder()
+    (tools / "hffs").write_text("#!/bin/sh\n[ $1 = complete-repos ] && echo acme/one\n")
+    (tools / "hffs").chmod(0o755)
+    (folder / "account").write_text("")
+    (folder / "acorn").mkdir()
+    env = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(make.folder())}
+    files = {"account", "acorn/"}
     for line, offers in (("hffs umo", {"umount"}), ("hffs mount --prefetch ", {"off", "adaptive", "file", "snapshot"}),
-                         ("hffs gc --unr", {"--unreferenced"}), ("hffs config ", {"check"})):
+                         ("hffs gc --unr", {"--unreferenced"}), ("hffs config ", {"check"}), ("hffs path ac", {"acme/one"}),
+                         ("hffs mount ac", {"acorn/"}), ("hffs config check ac", files), ("hffs check ac", files),
+                         ("hffs explain ac", files | {"acme/one"}), ("hffs export ac", {"acme/one"}),
+                         ("hffs export --state-dir x ac", {"acme/one"}), ("hffs export --flat a/b ac", {"acorn/"}),
+                         ("hffs export a/b --exclude x ac", {"acorn/"}), ("hffs export a/b c ac", set()), ("hffs adopt x ac", {"acorn/"})):
         words = line.split(" ")
-        text = ask.format(script=script, words=" ".join(map(shlex.quote, words)), at=len(words), last=shlex.quote(words[-1]))
-        done = subprocess.run(["zsh", "-f", "-c", text], env=env, capture_output=True, text=True)
-        assert offers <= set(done.stdout.split()) and not done.stderr, (line, done)
+        if shell == "fish":
+            text = f"source {script}; complete -C {shlex.quote(line)}"
+        else:
+            # zsh's own functions need its line editor: what they are given is looked at.
+            text = ('compdef() { :; }; compadd() { shift; print -l -- $@; }; _files() { [ "$1" = -/ ] || print account; print acorn/; }; '
+                    f". {script}; words=({' '.join(map(shlex.quote, words))}); CURRENT={len(words)}; PREFIX={shlex.quote(words[-1])}; _hffs")
+        done = subprocess.run(["fish", "-N", "-c", text] if shell == "fish" else ["zsh", "-f", "-c", text], env=env,
+                              capture_output=True, text=True, cwd=folder)
+        found = {each.split("\t")[0] for each in done.stdout.splitlines()}
+        # zsh itself leaves out what does not begin with the word.
+        assert not done.stderr and (found == offers if shell == "fish" else {each for each in found if each.startswith(words[-1])} == offers), (line, done)
 
 
 def spoken(text):
