@@ -15,8 +15,8 @@ constexpr const char* kCompletionHelp = R"help(Prints what makes a shell complet
 
 Examples:
   eval "$(hffs completion bash)"           in ~/.bashrc
-  hffs completion zsh >"${fpath[1]}/_hffs"
-  hffs completion fish >~/.config/fish/completions/hffs.fish)help";
+  eval "$(hffs completion zsh)"            in ~/.zshrc, behind compinit
+  hffs completion fish | source            in ~/.config/fish/config.fish)help";
 
 struct ForScripts {
   std::string shell, prefix;

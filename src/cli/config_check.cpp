@@ -13,7 +13,7 @@ constexpr const char* kConfigHelp = R"(Flags and environment count as they would
 
 Examples:
   hffs config check                        what `hffs mount` would use here
-  hffs config check new.toml && mv new.toml /etc/hffs/config.toml && kill -USR1 PID)";
+  hffs config check new.toml && sudo mv new.toml /etc/hffs/config.toml && sudo systemctl reload hffs)";
 
 
 struct ConfigArguments {

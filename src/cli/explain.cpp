@@ -85,14 +85,22 @@ Result<Below> find_below(const std::string& given) {
   return fail(Code::not_found, "{} is not in a mount of hffs; `findmnt -t fuse.hffs` lists those that are", given);
 }
 
+// In a directory of the mount the name of a repository looks like a path; its first part is not there, then.
+bool begins_nowhere(const std::string& path) {
+  struct stat found {};
+  const std::size_t slash = path.find('/');
+  return slash != path.npos && ::lstat(path.substr(0, slash).c_str(), &found) != 0;
+}
+
 Result<Below> find_place(const ExplainArguments& words) {
   const bool is_address = words.path.starts_with("http://") || words.path.starts_with("https://") || words.path.starts_with("hf://");
   auto below = is_address ? Result<Below>(fail(Code::not_found, "")) : find_below(words.path);
-  if (below || words.path.starts_with('/') || words.path.starts_with('.')) return below;
+  if (words.path.starts_with('/') || words.path.starts_with('.') || (below && !begins_nowhere(words.path))) return below;
   const auto what = parse_repo_at(words.path);
-  if (!what) return fail(Error(is_address ? what.error() : below.error()));
+  if (!what) return is_address ? Result<Below>(fail(Error(what.error()))) : below;
   const bool is_commit = CommitId::parse(what->revision).has_value();
-  return Below{words.where.mount_point,
+  const bool is_here = below && words.where.mount_point.empty() && words.where.flags.state_dir == std::nullopt;
+  return Below{is_here ? below->mount_point : words.where.mount_point,
                fmt::format("{}/{}/{}", what->repo.layout(), is_commit ? "snapshots" : "refs", what->revision)};
 }
 

@@ -18,7 +18,7 @@ under several names, or in commits whose refs were not read, the likeliest is to
 
 Examples:
   hffs lock -- python train.py
-  hffs lock -o eval.lock -- accelerate launch eval.py)";
+  hffs lock -o eval.lock -- python eval.py)";
 
 
 struct LockArguments {

@@ -6,6 +6,7 @@ import os
 import re
 import time
 
+import lab
 from lab import ALICE, BOB, MIB, errno_of, eventually, in_child
 from test_command_line import refused
 from test_failure import read_it, stuck
@@ -140,6 +141,12 @@ def test_E3_a_path_is_explained_from_name_to_bytes(make):
     assert "of your own" in explained(mount, own)["kind"]
     assert explained(mount, f"{mount.repo(repo.id)}/refs/../snapshots/./main/model.bin")["file"]["hash"] == file["hash"]
     assert explained(mount, mount.box / "link/../models--acme--nowhere", code=3)["problem"]["code"] == "not_found"
+    # The name of a repository, in a directory of the mount, is no path in it; what is one stays one.
+    inside = mount.file(repo, "model.bin").parent
+    for words, code, what in (([repo.name], 0, "what +a ref"), (["model.bin"], 0, "what +a file's content"),
+                              (["nope.bin"], 3, "^path .*/nope.bin$")):
+        done = lab.hffs("explain", *words, cwd=inside)
+        assert done.code == code and re.search(what, done.out, re.M), done
     refused(mount.hffs("explain", "/etc/passwd"), 3, "not in a mount", "findmnt")
     refused(mount.hffs("explain", "./nothing/here"), 3, "not in a mount")
     refused(mount.hffs("explain"), 2, "PATH")
