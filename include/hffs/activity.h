@@ -43,6 +43,13 @@ class Activity {
   // An operation failed for a reason that its caller cannot know. True: it is news; the same is told of once a minute.
   bool failed(const Caller& caller, NodeId node, std::string_view operation, const Error& error);
 
+  // Of who fails in many ways, each of which is news: may a line of the log tell of one more?
+  struct Line {
+    bool granted = false, last = false;  // the last one of this minute
+    std::uint64_t left_out = 0;          // of the minute before, which nobody was told of yet
+  };
+  Line take_line(uid_t user);
+
   struct Reader {
     pid_t process = 0;
     uid_t uid = 0;
@@ -77,6 +84,11 @@ class Activity {
     // By thread, as FUSE tells of who asks, user, and blob.
     std::map<std::tuple<pid_t, uid_t, std::uint64_t>, Reading> readings;
     std::deque<std::pair<Failure, Instant>> failures;  // the latest last; when it was told of
+    struct Lines {
+      Instant since{};
+      std::uint64_t asked = 0;
+    };
+    std::map<uid_t, Lines> lines;  // of the last minute
   };
   // With `act` under the lock, if there is room for one more.
   void change(const Caller& caller, NodeId blob, const std::function<void(State::Reading&)>& act);

@@ -13,6 +13,8 @@ namespace {
 constexpr std::size_t kMostReadings = 4'096;
 constexpr std::size_t kMostFailures = 256;
 constexpr std::chrono::seconds kToldAgain{60};
+// Of one user, within that time.
+constexpr std::uint64_t kMostLines = 30;
 
 std::chrono::milliseconds since(Instant then, Instant now) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(now - then);
@@ -121,6 +123,26 @@ bool Activity::failed(const Caller& caller, NodeId node, std::string_view operat
   if (all.size() >= kMostFailures) all.pop_front();
   all.push_back(std::move(failure));
   return news;
+}
+
+Activity::Line Activity::take_line(uid_t user) {
+  const Instant now = clock_.now();
+  auto state = state_.lock();
+  auto& all = state->lines;
+  const auto is_over = [&](const State::Lines& lines) { return now - lines.since >= kToldAgain; };
+  const auto [found, first] = all.try_emplace(user, State::Lines{.since = now});
+  State::Lines& its = found->second;
+  Line line;
+  if (is_over(its)) {
+    line.left_out = its.asked - std::min(its.asked, kMostLines);
+    its = {.since = now};
+  }
+  ++its.asked;
+  line.granted = its.asked <= kMostLines;
+  line.last = its.asked == kMostLines;
+  if (first && all.size() > kMostFailures)
+    std::erase_if(all, [&](const auto& item) { return is_over(item.second) && item.second.asked <= kMostLines; });
+  return line;
 }
 
 std::vector<Activity::Reader> Activity::readers() const {

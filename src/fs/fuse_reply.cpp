@@ -66,13 +66,20 @@ void Reply::done() {
 
 void Reply::error(const Error& error) {
   const Caller caller = to_caller(request_);
-  if (!is_ordinary(error.code) && Session::of(request_).activity.failed(caller, node_, operation_, error) &&
-      !is_told_already(error.code)) {
-    const std::string_view remedy = info(error.code).remedy;
-    log(error.code == Code::bug ? Level::error : Level::warn, "fs", "{} failed ({}) for uid={} pid={}: {}{}{}",
-        operation_, info(error.code).name, caller.uid, caller.pid, error.message, remedy.empty() ? "" : "; ", remedy);
-  }
+  Activity& activity = Session::of(request_).activity;
+  if (!is_ordinary(error.code) && activity.failed(caller, node_, operation_, error) && !is_told_already(error.code))
+    tell(error, caller, activity.take_line(caller.uid));
   code(info(error.code).errno_value);
+}
+
+void Reply::tell(const Error& error, const Caller& caller, const Activity::Line& line) const {
+  if (line.left_out != 0)
+    log(Level::warn, "fs", "{} more failures of uid={} within a minute were left out", line.left_out, caller.uid);
+  if (!line.granted) return;
+  const std::string_view remedy = info(error.code).remedy;
+  log(error.code == Code::bug ? Level::error : Level::warn, "fs", "{} failed ({}) for uid={} pid={}: {}{}{}{}", operation_,
+      info(error.code).name, caller.uid, caller.pid, error.message, remedy.empty() ? "" : "; ", remedy,
+      line.last ? "; what else fails for this uid within the minute is only counted" : "");
 }
 
 void Reply::code(int errno_value) {

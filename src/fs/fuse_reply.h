@@ -74,6 +74,7 @@ class Reply {
   bool created(const Entry& entry, const fuse_file_info& file);
 
  private:
+  void tell(const Error& error, const Caller& caller, const Activity::Line& line) const;
   fuse_req_t take() { return std::exchange(request_, nullptr); }
   void done();
 

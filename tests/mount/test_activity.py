@@ -104,6 +104,22 @@ def test_E2_an_error_is_kept_with_its_reason_and_its_remedy(make):
         assert done.code == 0 and "failed" in done.out and "hffs status" in done.out and "down" in done.out, done
 
 
+def test_E2_the_log_is_everybodys(make):
+    """Who fails in a hundred ways within a minute has thirty lines, and the last one says so."""
+    world = make.world()
+    mount = make.mount(world, "--prefetch", "off")
+    repo = world.add({f"{i}.bin": fresh_bytes(100) for i in range(100)})
+    os.listdir(mount.file(repo, "0.bin").parent)
+    mount.umount()
+    mount.remount("--offline")
+    for path in repo.content:
+        assert errno_of(lambda path=path: open(mount.file(repo, path), "rb")) == errno.EIO
+    lines = [line for line in mount.log().splitlines() if "open failed (offline)" in line]
+    assert len(lines) == 30 and [line.endswith("is only counted") for line in lines] == [False] * 29 + [True], lines
+    # What is told elsewhere is not less for it.
+    assert len(json.loads(mount.hffs("status", "--json", "--state-dir", mount.state).out)["failures"]) > 30
+
+
 def test_E3_a_path_is_explained_from_name_to_bytes(make):
     world = make.world()
     mount = make.mount(world, "--prefetch", "off")

@@ -10,8 +10,10 @@
 #include <thread>
 
 #include "fuse_convert.h"
+#include "hffs/activity.h"
 #include "hffs/record.h"
 #include "hffs/recorder.h"
+#include "manual_clock.h"
 #include "on_behalf.h"
 #include "overlay_rows.h"
 #include "overlay_tree.h"
@@ -21,6 +23,29 @@
 
 namespace hffs::fs {
 namespace {
+
+// Each of many failures may be news; the log is everybody's.
+TEST(Activity, ALogHasRoomForEveryUser) {
+  test::ManualClock clock;
+  Activity activity(clock);
+  int granted = 0;
+  for (int i = 1; i <= 50; ++i) {
+    const Activity::Line line = activity.take_line(7);
+    granted += line.granted ? 1 : 0;
+    EXPECT_EQ(line.last, i == 30);
+    EXPECT_EQ(line.left_out, 0u);
+  }
+  EXPECT_EQ(granted, 30);
+  EXPECT_TRUE(activity.take_line(8).granted);
+  clock.advance(std::chrono::seconds(59));
+  EXPECT_FALSE(activity.take_line(7).granted);
+  clock.advance(std::chrono::seconds(1));
+  const Activity::Line next = activity.take_line(7);
+  EXPECT_TRUE(next.granted);
+  EXPECT_EQ(next.left_out, 21u);
+  EXPECT_EQ(activity.take_line(7).left_out, 0u);
+  EXPECT_EQ(activity.take_line(8).left_out, 0u);
+}
 
 // Everybody's lookups are slow while there is a recording: one that nobody will end must not stay.
 TEST(Recorder, OneWhoseRootHasEndedIsForgotten) {
