@@ -79,6 +79,14 @@ Result<UniqueFd> mount_by_helper(const MountOptions& options, const std::string&
                                 options.allow_other ? ",allow_other" : ""));
 }
 
+// The device number tells our mount from one that somebody else put there since.
+Result<bool> is_ours(const std::string& mount_point, const std::string& device) {
+  const auto mounts = load_mounts();
+  if (!mounts) return fail(Error(mounts.error()));
+  const MountEntry* top = find_top_mount(*mounts, mount_point);
+  return top != nullptr && top->device == device;
+}
+
 }  // namespace
 
 Result<UniqueFd> MountOwner::mount(const MountOptions& options) {
@@ -123,20 +131,19 @@ Result<void> MountOwner::unmount() {
   backing_.reset();
   const std::string mount_point = std::exchange(mount_point_, {});
   if (mount_point.empty()) return {};
-  const auto mounts = load_mounts();
-  if (!mounts) return fail(Error(mounts.error()));
-  // The device number tells our mount from one that somebody else put there since.
-  const MountEntry* top = find_top_mount(*mounts, mount_point);
-  if (top == nullptr || top->device != device_number_) return {};
-  return detach(mount_point, true);
+  auto ours = is_ours(mount_point, device_number_);
+  if (!ours) return fail(ours);
+  return *ours ? detach(mount_point, true) : Result<void>{};
 }
 
-// Source: Linux Documentation/filesystems/fuse.rst: a connection is named by the minor number of its device.
+// Source: Linux Documentation/filesystems/fuse.rst: a connection is named by the minor number of its device, where
+// fusectl is mounted; fs/fuse/inode.c, fuse_umount_begin(): a forced unmount ends it first, whoever has files open.
 void MountOwner::abort() {
   const std::size_t colon = device_number_.find(':');
   if (colon == std::string::npos) return;
   std::ofstream abort(fmt::format("/sys/fs/fuse/connections/{}/abort", device_number_.substr(colon + 1)));
-  abort << "1" << std::flush;
+  if (abort << "1" << std::flush || mount_point_.empty() || !is_ours(mount_point_, device_number_).value_or(false)) return;
+  ::umount2(mount_point_.c_str(), MNT_FORCE | UMOUNT_NOFOLLOW);
 }
 
 Result<void> unmount(const std::string& mount_point, bool lazy) {

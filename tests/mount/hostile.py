@@ -25,7 +25,8 @@ class TakenOver:
             pytest.skip("needs a C compiler")
         library = make.folder() / "taken_over.so"
         subprocess.run([compiler, "-O1", "-Wall", "-shared", "-fPIC", "-o", library, HERE / "taken_over.c"], check=True)
-        self.mount = make.mount(make.world(), "--allow-other", start=False, **options)
+        self.world = make.world()
+        self.mount = make.mount(self.world, "--allow-other", start=False, **options)
         self.orders = self.mount.state / "hffs-v1/orders"
         self.mount.env |= {"LD_PRELOAD": str(library), "HFFS_TAKEN_OVER": str(self.orders)}
         self.mount.start()

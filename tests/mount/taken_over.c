@@ -3,7 +3,7 @@
 // For LD_PRELOAD: a worker that was taken over, with the rights that it has while it serves. At SIGUSR2 it does what the file that
 // HFFS_TAKEN_OVER names says, a line each (below the store: it can read nothing else), and writes the line and the errno to
 // the log. A letter, and what it takes: r, w: opens a path to read, to write. d: makes it. u: removes it. k: kills a process. s: setsid.
-// g: leaves its group. f: leaves processes behind, which fork on and on, and hold all of its descriptors.
+// g: leaves its group. m: looks at a path. f: leaves processes behind, which fork on and on, and hold all of its descriptors.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -45,6 +45,7 @@ static int follow(const char* order) {
     case 'u': done = unlink(what); break;
     case 'k': done = kill(atoi(what), SIGKILL); break;
     case 's': done = syscall(SYS_setsid); break;
+    case 'm': done = access(what, F_OK); break;
     case 'g': done = syscall(SYS_setpgid, 0, 0); break;
     case 'f': leave_behind(); break;
   }

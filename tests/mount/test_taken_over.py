@@ -55,6 +55,24 @@ def test_K15_nothing_that_a_worker_has_started_is_left(make, end):
     assert sorted(os.listdir(mount.point)) == []
 
 
+@pytest.mark.waits
+@pytest.mark.limit(200)
+def test_K15_one_that_waits_for_its_own_mount_ends_with_it(make, root):
+    """A request that a worker has taken, and that another of its threads waits for: Linux does not end that thread before there
+    is an answer, and there will be none."""
+    there = TakenOver(make)
+    mount, before = there.mount, there.mount.worker
+    repo = there.world.add()
+    there.world.hub.faults.add("stall", on="api")
+    there.orders.write_text(f"m {mount.repo(repo.id)}\n")
+    os.kill(before, signal.SIGUSR2)
+    eventually(lambda: there.world.api(repo), 10, "its question to the Hub")
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: is_gone(mount.pid), 100, "the end of the daemon")
+    assert is_gone(before) and not is_mounted(mount.point)
+    assert f"the worker {before} does not end: the mount is ended" in mount.log()
+
+
 def test_K15_who_looks_for_a_token_is_reaped(make, root):
     world = make.world()
     mount = make.mount(world, "--allow-other")
