@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
+#include <functional>
 #include <set>
 
 #include "command_table.h"
@@ -38,7 +39,10 @@ std::string short_commit(const json& commit) {
   return commit.get<std::string>().substr(0, kShortCommit);
 }
 
-Result<json> load_repos(const ListArguments& arguments) {
+using Show = std::function<void(const json& repos)>;
+
+// Thousands of repositories are many pages: each is shown as it comes.
+Result<json> load_repos(const ListArguments& arguments, const Show& show) {
   json repos = json::array(), request{{"command", "ls"}, {"from", 0}};
   if (!arguments.repo.empty()) {
     const auto repo = parse_repo(arguments.repo);
@@ -48,6 +52,7 @@ Result<json> load_repos(const ListArguments& arguments) {
   while (!request.at("from").is_null()) {
     auto page = ask(arguments.where, request, kLongAnswer);
     if (!page) return page;
+    show(page->at("repos"));
     for (json& repo : page->at("repos")) repos.push_back(std::move(repo));
     request["from"] = page->at("next");
   }
@@ -59,8 +64,8 @@ Result<json> load_repos(const ListArguments& arguments) {
   return repos;
 }
 
-void print_commits(const json& repos) {
-  if (!repos.empty()) fmt::print("{:>6} {:>10}  {:10}  {}\n", "HERE", "SIZE", "USED", "REPOSITORY");
+void print_commits(const json& repos, bool headed) {
+  if (!repos.empty() && !headed) fmt::print("{:>6} {:>10}  {:10}  {}\n", "HERE", "SIZE", "USED", "REPOSITORY");
   for (const json& repo : repos)
     for (const json& commit : repo.at("commits")) {
       std::string notes;
@@ -146,15 +151,19 @@ void print_outdated(const json& outdated) {
 }
 
 Result<void> list(const ListArguments& arguments) {
-  auto answer = load_repos(arguments);
+  const bool plain = !arguments.json && !arguments.outdated;
+  bool headed = false;
+  auto answer = load_repos(arguments, [&](const json& repos) {
+    if (!plain) return;
+    print_commits(repos, headed);
+    headed = headed || !repos.empty();
+  });
   if (answer && arguments.outdated) answer = find_outdated(arguments, *answer);
   if (!answer) return fail(answer);
   if (arguments.json)
     fmt::print("{}\n", pretty_json(*answer));
   else if (arguments.outdated)
     print_outdated(*answer);
-  else
-    print_commits(*answer);
   return {};
 }
 

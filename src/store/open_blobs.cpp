@@ -12,7 +12,7 @@
 namespace hffs {
 namespace {
 
-constexpr mode_t kFileMode = 0600;
+constexpr mode_t kReopenedMode = 0600;
 
 // The size of a regular file; nothing that a blob could have if it cannot be told.
 std::uint64_t size_of(int status, const struct stat& found) {
@@ -159,7 +159,7 @@ Result<OpenBlobs::Opened> OpenBlobs::open_verified(std::uint64_t number, const B
     // The blob of no bytes is verified without ever having been written.
     if (auto made = context_->disk.make_directory(directory_.blobs(row.id), 0700); !made)
       return fail(made);
-    file = context_->disk.open(path, O_RDONLY | O_CREAT, kFileMode);
+    file = context_->disk.open(path, O_RDONLY | O_CREAT, kReopenedMode);
   }
   if (file && size_of(*file) == row.size) {
     auto blob = BlobFile::verified(context_, to_info(number, row), path, std::move(*file));

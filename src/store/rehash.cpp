@@ -21,7 +21,7 @@ namespace {
 // Stays in a processor's own cache between the copy and the hash.
 constexpr std::uint64_t kPiece = std::uint64_t{256} << 10;
 constexpr std::uint64_t kWindow = std::uint64_t{1} << 30;  // of address space
-constexpr int kNice = 15;
+constexpr int kRehashNice = 15;
 
 // The pages of a file that were in memory, by block: one that had any is left alone.
 class CachedBlocks {
@@ -104,7 +104,7 @@ void forget_pages(Disk& disk, const std::string& path) {
 void stand_back() {
   // linux/ioprio.h, which old kernel headers lack: this thread, the idle class.
   constexpr int kThread = 1, kIdle = 3 << 13;
-  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kRehashNice);
   (void)::syscall(SYS_ioprio_set, kThread, 0, kIdle);
 }
 
