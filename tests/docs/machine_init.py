@@ -33,7 +33,9 @@ def publish(hub):
             "Qwen/Qwen3-0.6B": {"model.safetensors": Random(2 << 20, 6)},
             "acme/bert": models.bert(vocabulary=500)}.items()):
         hub.add_repo("model", name, {**TINY, **extra} if name != "acme/bert" else extra)
-    hub.add_repo("dataset", "rajpurkar/squad", {"train.csv": "n\n1\n", "README.md": "# squad\n"})
+    hub.add_repo("dataset", "rajpurkar/squad", {"train.csv": "n\n1\n", "README.md": "# squad\n", "vectors.bin": Random(2 << 20, 7)})
+    # So slow that who begins to fetch it can stop that.
+    hub.faults.add("drip", on="content", path="*vectors.bin", rate=20_000)
     for name in USERS:
         hub.add_user(name)
     hub.add_repo("model", "acme/private", TINY, private=True, allowed=["alice"])

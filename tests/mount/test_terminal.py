@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from lab import MIB, eventually
-from terminal import Terminal
+from screen import Terminal
 from world import fresh_bytes
 
 CANCELLED = 18
