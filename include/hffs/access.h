@@ -120,6 +120,7 @@ struct AccessOptions {
   // A verdict is asked for again, behind who profits from it, after this; in front of him after twice that.
   std::chrono::milliseconds ttl{300'000};
   std::chrono::milliseconds missing_ttl{30'000};  // how long "not for this token" is believed
+  bool anonymous = false;  // nobody's token is asked about: who was let in before is not any more
   std::string endpoint = "https://huggingface.co";  // where users ask to be let in
 };
 // All outlive it.

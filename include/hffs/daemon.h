@@ -40,6 +40,7 @@ struct Config {
   std::vector<std::string> internal_hosts;  // as in OriginOptions
   bool allow_other = false;
   bool user_tokens = true;  // users' token files and HF_TOKEN are looked at; else only what `hffs login` gave
+  bool anonymous = false;   // no token is sent, nobody's; `token` is empty then
   std::chrono::milliseconds access_ttl{300'000};  // how long the Hub's word on who may see what is believed
   bool offline = false;  // HF_HUB_OFFLINE
   bool offline_partial = false;

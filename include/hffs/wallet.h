@@ -27,6 +27,7 @@ namespace hffs {
 struct WalletOptions {
   uid_t own = 0;  // the daemon's user
   Secret token;   // … and its token
+  bool anonymous = false;  // nobody has one, whatever he gave or has lying about
   std::string directory;  // of the tokens that users gave; it is made when the first one does
   // Starts such a process: it writes '+' and the token, or only that if there is none (Keeper::read_token); it ends
   // without a word if it could not look. Empty: no files are looked at.

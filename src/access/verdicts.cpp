@@ -15,6 +15,7 @@ constexpr std::chrono::milliseconds kGated{2'000};
 // What everybody may know is not asked more often, whoever waits for an answer.
 constexpr std::chrono::milliseconds kLookPause{30'000};
 constexpr std::chrono::milliseconds kTold{600'000};  // the same line in the log
+constexpr std::string_view kAnonymous = ": no token is sent, as `anonymous` in the configuration says";
 
 }  // namespace
 
@@ -67,7 +68,7 @@ void Verdicts::decide(Caller caller, const RepoId& repo, Done<Pass> done) {
       ask_token(std::move(question));
     return done(Pass{});
   }
-  if (gone_.knows(question.key)) return done(fail(Code::not_found, "no repository {}", repo.text()));
+  if (gone_.knows(question.key)) return done(fail(none_of(repo)));
   if (denied_.knows(question.key)) return done(fail(Code::denied, "{} is gated", repo.text()));
   if (!flights_.join(question.key, std::move(done))) return;
   if (verdict.was_let_in) return ask_token(std::move(question));
@@ -243,6 +244,8 @@ void Verdicts::turn_away(Question question, Code code) {
     question.refused = code;
     return ask(std::move(question));
   }
+  if (code == Code::denied && options_.anonymous)
+    return flights_.land(question.key, fail(Code::denied, "{} is gated{}", question.repo.text(), kAnonymous));
   if (code == Code::denied) {
     // A refusal that came before anything was known of the repository is not remembered.
     if (question.found || question.checked) denied_.remember(question.key, kGated);
@@ -253,7 +256,13 @@ void Verdicts::turn_away(Question question, Code code) {
                          fail(Code::denied, "{} is gated, and user {} has not been let in",
                               question.repo.text(), question.caller.uid));
   }
-  flights_.land(question.key, fail(Code::not_found, "no repository {}", question.repo.text()));
+  flights_.land(question.key, fail(none_of(question.repo)));
+}
+
+// The same words whether there is one or not.
+Error Verdicts::none_of(const RepoId& repo) const {
+  return {Code::not_found, fmt::format("no {}repository {}{}", options_.anonymous ? "public " : "", repo.text(),
+                                       options_.anonymous ? kAnonymous : ""), {}};
 }
 
 void Verdicts::tell(const Question& question, std::string_view what) {
@@ -284,7 +293,8 @@ void Verdicts::recall(const RepoId& repo, const RepoId& canonical, const Standin
   its.canonical = canonical;
   its.visibility = standing.visibility;
   its.heard = clock_.now();
-  for (const uid_t reader : standing.readers) its.readers.try_emplace(reader);
+  if (!options_.anonymous)
+    for (const uid_t reader : standing.readers) its.readers.try_emplace(reader);
   grants_.alias(repo, canonical);
 }
 

@@ -98,6 +98,7 @@ class Verdicts : public std::enable_shared_from_this<Verdicts> {
   bool land_if_outdated(const Question& question);
   void let_in(const Question& question, const Secret& token);
   void turn_away(Question question, Code code);
+  Error none_of(const RepoId& repo) const;
   void could_not_ask(const Question& question, Error error);
   void check_everybody(Question question, RepoId canonical);
   void tell(const Question& question, std::string_view what);

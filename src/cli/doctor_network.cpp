@@ -242,6 +242,7 @@ Check refused_token(const Patient& patient, const std::string& endpoint) {
 Check check_token(const Patient& patient, const std::vector<Asked>& all) {
   using Token = EndpointProbe::Token;
   if (patient.token_error) return unusable_token(patient);
+  if (patient.config && patient.config->anonymous) return good("token", "none is sent, as `anonymous` says: what is public is there");
   if (!patient.config || patient.config->token.empty()) return good("token", "none: what is public is there");
   for (const Asked& each : all) {
     if (!each.probe || !each.probe->ok()) continue;

@@ -77,6 +77,7 @@ void print_status(const json& status) {
                                 error.empty() ? "" : ": ", error));
   }
   if (status.at("offline").get<bool>()) row("network", "off: offline mode");
+  if (status.at("anonymous").get<bool>()) row("tokens", "none is sent, as `anonymous` says: only what is public is there");
   row("here", fmt::format("{} in {} blobs, {} of them whole and verified; {} free",
                           bytes_text(count(store, "bytes") + count(store, "unclaimed_bytes")),
                           count(store, "blobs"), count(store, "verified_blobs"),

@@ -192,6 +192,7 @@ nlohmann::json Commands::status(const Peer& peer) const {
       {"mount_point", config.mount_point},
       {"state_dir", config.state_dir},
       {"offline", config.offline},
+      {"anonymous", config.anonymous},
       {"settings",
        {{"ref_ttl_seconds", seconds_of(config.ref_ttl)},
         {"read_deadline_seconds", seconds_of(config.read_deadline)},

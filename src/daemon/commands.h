@@ -63,7 +63,7 @@ class Commands : public std::enable_shared_from_this<Commands> {
                    .recorder = parts_.recorder,
                    .clock = parts_.clock,
                    .has_hub = has_hub(parts_.config)}),
-        logins_(parts_.origin, parts_.access, parts_.wallet),
+        logins_(parts_.origin, parts_.access, parts_.wallet, parts_.config.anonymous),
         activity_({.activity = parts_.activity,
                    .access = parts_.access,
                    .store = parts_.store,

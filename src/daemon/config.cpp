@@ -117,6 +117,7 @@ Result<Secret> load_token(const std::string& path, bool must_exist) {
 
 // Where the Hub's own clients look, and in between the file that the configuration names.
 Result<Secret> Settings::token() const {
+  if (file_.anonymous.value_or(false)) return Secret();
   if (auto value = variable("HF_TOKEN")) return parse_token(std::move(*value), "HF_TOKEN");
   if (const auto path = variable("HF_TOKEN_PATH")) return load_token(absolute(*path), false);
   if (file_.token_file) return load_token(absolute(*file_.token_file), true);
@@ -289,6 +290,7 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.internal_hosts = file.internal_hosts.value_or(config.internal_hosts);
   config.allow_other = flags.allow_other.value_or(file.allow_other.value_or(false));
   config.user_tokens = file.user_tokens.value_or(config.user_tokens);
+  config.anonymous = file.anonymous.value_or(config.anonymous);
   config.access_ttl = file.access_ttl.value_or(config.access_ttl);
   config.offline = *offline;
   config.offline_partial = flags.offline_partial.value_or(file.offline_partial.value_or(false));

@@ -226,6 +226,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"internal_hosts", take_hosts},
     {"allow_other", take_switch<&FileSettings::allow_other>},
     {"user_tokens", take_user_tokens},
+    {"anonymous", take_switch<&FileSettings::anonymous>},
     {"access_ttl", take_seconds<&FileSettings::access_ttl>},
     {"offline", take_switch<&FileSettings::offline>},
     {"offline_partial", take_switch<&FileSettings::offline_partial>},

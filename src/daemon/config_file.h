@@ -20,7 +20,7 @@ namespace hffs {
 struct FileSettings {
   std::optional<std::string> state_dir, token_file, ca_bundle, log_file, status_page;
   std::optional<std::vector<std::string>> endpoints, internal_hosts;
-  std::optional<bool> allow_other, user_tokens, offline, offline_partial, old_kernel, strict;
+  std::optional<bool> allow_other, user_tokens, anonymous, offline, offline_partial, old_kernel, strict;
   std::optional<std::chrono::seconds> scrub;
   std::optional<Level> log_level;
   std::optional<PrefetchPolicy> prefetch;

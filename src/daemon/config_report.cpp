@@ -65,6 +65,7 @@ std::string_view given(const std::optional<T>& flag, std::string_view name) {
 }
 
 Report::Places place_of_token(const Report& report, const FileSettings& file) {
+  if (file.anonymous.value_or(false)) return {.in_file = true};
   for (const char* name : {"HF_TOKEN", "HF_TOKEN_PATH"})
     if (auto variable = report.variable(name); !variable.empty()) return {.variable = variable};
   if (file.token_file) return {.in_file = true};
@@ -114,6 +115,7 @@ Result<SettingsReport> report_config(const Flags& flags, const Environment& envi
   report.add("allow_other", config->allow_other,
              {.flag = given(flags.allow_other, "--allow-other"), .in_file = file.allow_other.has_value()});
   report.add("user_tokens", config->user_tokens ? "files" : "login", {.in_file = file.user_tokens.has_value()});
+  report.add("anonymous", config->anonymous, {.in_file = file.anonymous.has_value()});
   report.add("access_ttl", as_seconds(config->access_ttl), {.in_file = file.access_ttl.has_value()});
   report.add("internal_hosts", config->internal_hosts, {.in_file = file.internal_hosts.has_value()});
   report.add("offline", config->offline,

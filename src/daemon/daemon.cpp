@@ -147,10 +147,10 @@ Result<void> RunningDaemon::check_index() const {
 }
 
 Result<void> RunningDaemon::open_gate() {
-  WalletOptions options{
-      .own = config_.user,
-      .token = config_.token,
-      .directory = store_directory(config_.state_dir) + "/tokens"};
+  WalletOptions options{.own = config_.user,
+                        .token = config_.token,
+                        .anonymous = config_.anonymous,
+                        .directory = store_directory(config_.state_dir) + "/tokens"};
   // Else nobody but the daemon's own user comes.
   if (config_.allow_other && config_.user_tokens)
     options.reader = [this](uid_t user, pid_t process) { return keeper_.read_token(user, process); };
@@ -161,8 +161,8 @@ Result<void> RunningDaemon::open_gate() {
   budget_ = std::make_unique<Budget>(config_.budget, config_.user, policy_, system_clock(),
                                      [this](uid_t user) { return wallet_->owner_of(user); });
   charged_ = charge_calls(*origin_, *budget_);
-  access_ = open_access({.own = config_.user,
-                         .ttl = config_.access_ttl,
+  access_ = open_access({.own = config_.user, .ttl = config_.access_ttl,
+                         .anonymous = config_.anonymous,
                          .endpoint = config_.endpoints.front()},
                         *charged_, *wallet_, grants_, system_clock());
   access_ = enforce_policy(policy_, std::move(access_));

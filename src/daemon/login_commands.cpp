@@ -12,6 +12,9 @@ constexpr std::size_t kMostToken = 4'000;
 
 void LoginCommands::login(const Peer& peer, const nlohmann::json& request,
                           Done<nlohmann::json> done) const {
+  if (anonymous_)
+    return done(fail(Code::refused, "this mount sends no token (`anonymous` in its configuration): what is public is "
+                                    "there without a login, and nothing else is"));
   auto text = text_of(request, "token", std::nullopt);
   if (!text) return done(fail(text));
   auto token = parse_token(std::move(*text), "the token");

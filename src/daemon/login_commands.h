@@ -15,8 +15,8 @@ namespace hffs {
 
 class LoginCommands {
  public:
-  LoginCommands(Origin& origin, AccessControl& access, Wallet& wallet)
-      : origin_(origin), access_(access), wallet_(wallet) {}
+  LoginCommands(Origin& origin, AccessControl& access, Wallet& wallet, bool anonymous)
+      : origin_(origin), access_(access), wallet_(wallet), anonymous_(anonymous) {}
 
   // {"token"}: the Hub is asked whose it is; one that it does not know is refused.
   void login(const Peer& peer, const nlohmann::json& request, Done<nlohmann::json> done) const;
@@ -27,6 +27,7 @@ class LoginCommands {
   Origin& origin_;
   AccessControl& access_;
   Wallet& wallet_;
+  const bool anonymous_;  // no token is sent, so none is taken
 };
 
 }  // namespace hffs

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 from hub import certs
-from lab import ALICE, BOB, MIB, errno_of, eventually, exists, hffs, in_child, is_gone, refuses
+from lab import ALICE, BOB, HFFS, MIB, Run, errno_of, eventually, exists, hffs, in_child, is_gone, refuses
 from world import fresh_bytes, quiet
 
 _serial = itertools.count()
@@ -490,6 +490,7 @@ KEYS = {
     "total_bytes": ("-1", '"1K"', lambda *all: cold_read(*all) == [errno.EDQUOT]),
     "user_requests": ('"10"', "0", lambda *all: cold_read(*all) == [errno.ENOENT]),
     "user_files": ("1.5", "1", lambda mount, *_: written(mount, 1) == [errno.EDQUOT]),
+    "anonymous": ('"yes"', "true", lambda mount, *_: mount.status()["anonymous"]),
     "user_size": ("true", '"5K"', lambda mount, *_: written(mount, 10_000) == [errno.EDQUOT]),
 }
 
@@ -558,6 +559,59 @@ def test_K5_Y8_another_origin_takes_effect_while_files_are_read(make, root, key)
     assert not reads(world) and reads(another) == (key == "endpoints")
     replaced(mount, before + valid + where)
     eventually(lambda: reads(world), 10)
+    reader.tell("stop")
+    assert reader.result() > 0
+
+
+# No token at all
+
+def names_in(folder):
+    return os.listdir(folder)
+
+
+@pytest.mark.limit(300)
+def test_Y10_no_token_is_sent_and_what_is_private_is_gone_while_others_read(make, root):
+    """The daemon's own, one that was given, one that lies about: with it, without it, and with it again."""
+    world = make.world()
+    users = {0: "root", ALICE: "alice", BOB: "bob"}
+    tokens = {user: world.hub.add_user(name) for user, name in users.items()}
+    hidden = world.add({"a.txt": b"hidden"}, private=True, allowed=list(users.values()))
+    gated = world.add({"a.txt": b"gated"}, gated="auto", granted=[])
+    public = world.add({"a.bin": fresh_bytes(3 * MIB)})
+    before = "access_ttl = 0.3\nref_ttl = 0\n"
+    mount = make.mount(world, "--allow-other", env={"HF_TOKEN": tokens[0]}, config=before)
+    where = ("--mount", mount.point, "--token-file", "-")
+
+    def login(user):
+        return Run(subprocess.run([HFFS, "login", *map(str, where)], input=tokens[user], user=user, group=user, extra_groups=[],
+                                  capture_output=True, text=True, timeout=60, env={"PATH": "/usr/bin:/bin"}, cwd="/", check=False))
+
+    def gets(user, repo=hidden):
+        words = {} if user != ALICE else {"prefix": ["env", f"HF_TOKEN={tokens[ALICE]}"]}
+        [found] = in_child(read_all, [mount.file(repo, "a.txt")], user=user or None, **words)
+        return found
+    assert login(BOB).code == 0
+    assert [gets(user) for user in users] == [0, 0, 0]
+    reader = make.child(stays_right, str(mount.file(public, "a.bin")), digest(public.content["a.bin"][:MIB]), 0, MIB, user=ALICE)
+    assert reader.heard() == "reads"
+    replaced(mount, before + "anonymous = true\n")
+    idle(mount)
+    asked = len(world.asked())
+    eventually(lambda: not exists(mount.repo(hidden.id)), 5)
+    assert [gets(user) for user in users] == [errno.ENOENT] * 3
+    assert [gets(user, gated) for user in users] == [errno.EACCES] * 3
+    assert mount.repo(hidden.id).name not in in_child(names_in, mount.point, user=BOB)
+    cold = world.add({"a.txt": b"cold"})
+    assert [gets(user, cold) for user in users] == [0, 0, 0]
+    refused = login(BOB)
+    assert refused.code == 15 and "sends no token" in refused.err, refused
+    assert len(world.asked()) > asked and not [each for each in world.asked()[asked:] if each.token]
+    told = mount.hffs("explain", mount.file(hidden, "a.txt"), "--state-dir", str(mount.state), user=BOB)
+    assert told.code == 3 and "no token is sent, as `anonymous`" in told.out + told.err, told
+    assert "none is sent" in mount.hffs("status", "--state-dir", str(mount.state), user=BOB).out
+    assert mount.status()["anonymous"] is True
+    replaced(mount, before)
+    eventually(lambda: [gets(user) for user in users] == [0, 0, 0], 30)
     reader.tell("stop")
     assert reader.result() > 0
 
