@@ -36,6 +36,7 @@ struct BudgetLimits {  // nothing: no limit
   std::optional<std::uint64_t> total_bytes;
   // The Hub gives all of us together 12,000.
   std::optional<std::uint64_t> user_requests = 10'000;
+  std::optional<std::uint64_t> total_requests;
 };
 
 class Budget {
@@ -65,7 +66,7 @@ class Budget {
     std::string_view over;  // the limit that refused him last, and would do so again; empty: none
   };
   struct State {
-    std::uint64_t total_bytes = 0;
+    std::uint64_t total_bytes = 0, total_requests = 0;
     std::vector<Figures> users;  // who had anything fetched, by uid
   };
   State state() const;
@@ -77,12 +78,13 @@ class Budget {
   struct User {
     Day bytes{std::chrono::hours(1)};
     Hour requests{std::chrono::minutes(5)};
-    std::uint64_t refused_bytes = 0, refused_total = 0, refused_requests = 0;  // how much, last
+    std::uint64_t refused_bytes = 0, refused_total = 0, refused_requests = 0, refused_total_requests = 0;  // how much, last
     std::optional<Instant> logged;
   };
   struct Counts {
     std::map<uid_t, User> users;
     Day total{std::chrono::hours(1)};
+    Hour total_requests{std::chrono::minutes(5)};
     std::map<std::string, Instant> held_back;  // when that was logged
     std::unordered_map<pid_t, Instant> passed;  // threads that were looked at a moment ago
   };

@@ -55,7 +55,7 @@ struct Config {
   std::chrono::seconds scrub{30 * 24 * 3'600};  // all that is verified is hashed again within; 0: never
   bool strict = false;  // verify = "strict": nothing of a file is served before all of it was verified
   Policy::Rules policy;  // allow, deny, no_fetch
-  BudgetLimits budget;   // user_bytes, total_bytes, user_requests
+  BudgetLimits budget;   // user_bytes, total_bytes, user_requests, total_requests
   // What a user may write into the mount; nothing: no limit.
   std::optional<std::uint64_t> user_size = std::uint64_t{256} << 30, user_files = 100'000;
   std::string status_page;  // as PageSocket takes it; empty: there is none

@@ -15,7 +15,7 @@ constexpr std::chrono::milliseconds kLookPause{100};
 constexpr std::size_t kMostPassed = 4'096;
 
 std::string_view words_of(std::string_view key) {
-  return key == "user_requests" ? "questions to the Hub within an hour" : "bytes of content within 24 hours";
+  return key.ends_with("_requests") ? "questions to the Hub within an hour" : "bytes of content within 24 hours";
 }
 
 }  // namespace
@@ -107,11 +107,19 @@ Result<void> Budget::take_request(uid_t uid) {
   const Instant now = clock_.now();
   auto counts = counts_.lock();
   User& user = user_of(*counts, uid, now);
-  if (limits_.user_requests && !is_free(uid) && user.requests.sum(now) >= *limits_.user_requests) {
+  const auto fits = [&](Hour& hour, const std::optional<std::uint64_t>& limit) {
+    return !limit || is_free(uid) || hour.sum(now) < *limit;
+  };
+  if (!fits(user.requests, limits_.user_requests)) {
     user.refused_requests = 1;
     return refuse(user, uid, "user_requests", *limits_.user_requests, now);
   }
+  if (!fits(counts->total_requests, limits_.total_requests)) {
+    user.refused_total_requests = 1;
+    return refuse(user, uid, "total_requests", *limits_.total_requests, now);
+  }
   user.requests.add(now, 1);
+  counts->total_requests.add(now, 1);
   return {};
 }
 
@@ -120,6 +128,7 @@ void Budget::give_request_back(uid_t uid) {
   const Instant now = clock_.now();
   auto counts = counts_.lock();
   user_of(*counts, uid, now).requests.take_back(now, 1);
+  counts->total_requests.take_back(now, 1);
 }
 
 // Who was refused and would be refused the same again.
@@ -131,13 +140,17 @@ std::string_view Budget::over(Counts& counts, User& user, Instant now) const {
   if (refuses(counts.total.sum(now), user.refused_total, limits_.total_bytes)) return "total_bytes";
   if (refuses(user.requests.sum(now), user.refused_requests, limits_.user_requests))
     return "user_requests";
+  if (refuses(counts.total_requests.sum(now), user.refused_total_requests, limits_.total_requests))
+    return "total_requests";
   return {};
 }
 
 Budget::State Budget::state() const {
   const Instant now = clock_.now();
   auto counts = counts_.lock();
-  State state{.total_bytes = counts->total.sum(now), .users = {}};
+  State state{.total_bytes = counts->total.sum(now),
+              .total_requests = counts->total_requests.sum(now),
+              .users = {}};
   for (auto& [uid, user] : counts->users) {
     const Figures figures{.user = uid,
                           .bytes = user.bytes.sum(now),

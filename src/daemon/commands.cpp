@@ -108,7 +108,9 @@ nlohmann::json Commands::budget(const Peer& peer) const {
   return {{"user_bytes", limit(limits.user_bytes)},
           {"total_bytes", limit(limits.total_bytes)},
           {"user_requests", limit(limits.user_requests)},
+          {"total_requests", limit(limits.total_requests)},
           {"total_used_bytes", state.total_bytes},
+          {"total_used_requests", state.total_requests},
           {"users_over", over},
           {"users", std::move(users)}};
 }

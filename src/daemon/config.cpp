@@ -305,6 +305,7 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.budget.user_bytes = file.user_bytes.value_or(config.budget.user_bytes);
   config.budget.total_bytes = file.total_bytes.value_or(config.budget.total_bytes);
   config.budget.user_requests = file.user_requests.value_or(config.budget.user_requests);
+  config.budget.total_requests = file.total_requests.value_or(config.budget.total_requests);
   config.user_size = file.user_size.value_or(config.user_size);
   config.user_files = file.user_files.value_or(config.user_files);
   if (const auto& log_file = flags.log_file ? flags.log_file : file.log_file)

@@ -248,6 +248,7 @@ constexpr auto kKeys = std::to_array<Key>({
     {"user_bytes", take_size_limit<&FileSettings::user_bytes>},
     {"total_bytes", take_size_limit<&FileSettings::total_bytes>},
     {"user_requests", take_count_limit<&FileSettings::user_requests>},
+    {"total_requests", take_count_limit<&FileSettings::total_requests>},
     {"user_size", take_size_limit<&FileSettings::user_size>},
     {"user_files", take_count_limit<&FileSettings::user_files>},
 });

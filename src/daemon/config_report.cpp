@@ -89,6 +89,8 @@ void add_policy(Report& report, const Config& config, const FileSettings& file) 
   report.add("total_bytes", limit_of(config.budget.total_bytes), {.in_file = file.total_bytes.has_value()});
   report.add("user_requests", limit_of(config.budget.user_requests),
              {.in_file = file.user_requests.has_value()});
+  report.add("total_requests", limit_of(config.budget.total_requests),
+             {.in_file = file.total_requests.has_value()});
   report.add("user_size", limit_of(config.user_size), {.in_file = file.user_size.has_value()});
   report.add("user_files", limit_of(config.user_files), {.in_file = file.user_files.has_value()});
 }

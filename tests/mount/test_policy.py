@@ -405,6 +405,24 @@ def test_Y6_who_joins_the_question_of_one_who_may_not_asks_it_himself(make, root
         each.result()
 
 
+def test_Y11_so_many_questions_of_all_together(make, root):
+    world = make.world()
+    repos = [world.add() for _ in range(7)]
+    mount = make.mount(world, "--allow-other", config="total_requests = 4\n")
+    paths = [str(mount.repo(each.id)) for each in repos]
+    assert in_child(errnos_of_stat, paths[:1], user=None) == [0], "root's question counts"
+    assert in_child(errnos_of_stat, paths[:3], user=ALICE) == [0] * 3
+    assert in_child(errnos_of_stat, paths[2:5], user=BOB) == [0, 0, errno.ENOENT]
+    assert in_child(errnos_of_stat, paths[:5], user=ALICE) == [0] * 4 + [errno.ENOENT], "what is known costs nothing"
+    assert not world.api(repos[4])
+    assert over(mount)[1].items() >= {ALICE: "total_requests", BOB: "total_requests"}.items()
+    assert mount.status()["budget"]["total_used_requests"] == 4
+    for user in (ALICE, BOB):
+        lines = [line for line in mount.log().splitlines() if LINE.format(user, 4) in line]
+        assert len(lines) == 1 and "total_requests" in lines[0], lines
+    assert errnos_of_stat(paths) == [0] * 7, "root is refused"
+
+
 # What is written
 
 def write_files(folder, names, size):
@@ -489,6 +507,7 @@ KEYS = {
     "user_bytes": ('"much"', "0", lambda *all: cold_read(*all) == [errno.EDQUOT]),
     "total_bytes": ("-1", '"1K"', lambda *all: cold_read(*all) == [errno.EDQUOT]),
     "user_requests": ('"10"', "0", lambda *all: cold_read(*all) == [errno.ENOENT]),
+    "total_requests": ("-1", "0", lambda *all: cold_read(*all) == [errno.ENOENT]),
     "user_files": ("1.5", "1", lambda mount, *_: written(mount, 1) == [errno.EDQUOT]),
     "anonymous": ('"yes"', "true", lambda mount, *_: mount.status()["anonymous"]),
     "user_size": ("true", '"5K"', lambda mount, *_: written(mount, 10_000) == [errno.EDQUOT]),

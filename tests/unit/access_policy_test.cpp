@@ -201,6 +201,23 @@ TEST_F(BudgetTest, QuestionsOfAnHour) {
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(budget->take_request(0));
 }
 
+TEST_F(BudgetTest, QuestionsOfAllTogether) {
+  const auto budget = made({.user_requests = 3, .total_requests = 4});
+  EXPECT_TRUE(budget->take_request(0));
+  EXPECT_TRUE(budget->take_request(kFirst));
+  EXPECT_TRUE(budget->take_request(kFirst));
+  EXPECT_TRUE(budget->take_request(kSecond));
+  EXPECT_EQ(code(budget->take_request(kSecond)), Code::over_quota);
+  EXPECT_EQ(budget->state().users[2].over, "total_requests");
+  EXPECT_EQ(budget->state().total_requests, 4u);
+  budget->give_request_back(kFirst);
+  EXPECT_TRUE(budget->take_request(kSecond));
+  EXPECT_TRUE(budget->take_request(0));
+  EXPECT_FALSE(budget->take_request(kFirst));
+  pass(minutes(60));
+  EXPECT_TRUE(budget->take_request(kFirst));
+}
+
 TEST_F(BudgetTest, NothingIsOffAndOffIsAll) {
   const auto closed = made({.user_bytes = 0, .user_requests = 0});
   EXPECT_FALSE(closed->take_bytes(kFirst, 1));
