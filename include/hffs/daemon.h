@@ -58,6 +58,7 @@ struct Config {
   BudgetLimits budget;   // user_bytes, total_bytes, user_requests, total_requests
   // What a user may write into the mount; nothing: no limit.
   std::optional<std::uint64_t> user_size = std::uint64_t{256} << 30, user_files = 100'000;
+  std::optional<std::uint64_t> total_size, total_files;  // … and all of them together
   std::string status_page;  // as PageSocket takes it; empty: there is none
   int page_socket = -1;     // in a worker: what its keeper listens on, …
   std::string page_address;  // … and where that is

@@ -45,6 +45,7 @@ struct FileSystemOptions {
   // What a user may write, but for root and the user who runs the daemon; nothing: no limit.
   std::optional<std::uint64_t> overlay_bytes_per_user = std::uint64_t{256} << 30;
   std::optional<std::uint64_t> overlay_files_per_user = 100'000;
+  std::optional<std::uint64_t> overlay_bytes{}, overlay_files{};  // … and what all of them may
   uid_t own = 0;                 // who runs the daemon
   std::function<uid_t(uid_t)> owner_of{};  // whose a uid's files count as; empty: its own
   Recorder* recorder = nullptr;  // hears of what is looked up and opened

@@ -308,6 +308,8 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.budget.total_requests = file.total_requests.value_or(config.budget.total_requests);
   config.user_size = file.user_size.value_or(config.user_size);
   config.user_files = file.user_files.value_or(config.user_files);
+  config.total_size = file.total_size.value_or(config.total_size);
+  config.total_files = file.total_files.value_or(config.total_files);
   if (const auto& log_file = flags.log_file ? flags.log_file : file.log_file)
     config.log_file = settings.absolute(*log_file);
   config.ref_ttl = *ref_ttl;

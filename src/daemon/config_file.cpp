@@ -251,6 +251,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"total_requests", take_count_limit<&FileSettings::total_requests>},
     {"user_size", take_size_limit<&FileSettings::user_size>},
     {"user_files", take_count_limit<&FileSettings::user_files>},
+    {"total_size", take_size_limit<&FileSettings::total_size>},
+    {"total_files", take_count_limit<&FileSettings::total_files>},
 });
 
 // "%20" and its like; other '%' stand for themselves.

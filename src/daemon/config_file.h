@@ -29,7 +29,8 @@ struct FileSettings {
   std::optional<std::vector<RepoPattern>> allow, deny;
   std::optional<std::vector<std::string>> no_fetch;
   using Limit = std::optional<std::uint64_t>;  // nothing: "off"
-  std::optional<Limit> user_bytes, total_bytes, user_requests, total_requests, user_size, user_files;
+  std::optional<Limit> user_bytes, total_bytes, user_requests, total_requests, user_size, user_files,
+      total_size, total_files;
 };
 
 // Code::invalid: "FILE:LINE: KEY …". Code::not_found: there is no such file.

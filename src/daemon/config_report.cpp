@@ -93,6 +93,8 @@ void add_policy(Report& report, const Config& config, const FileSettings& file) 
              {.in_file = file.total_requests.has_value()});
   report.add("user_size", limit_of(config.user_size), {.in_file = file.user_size.has_value()});
   report.add("user_files", limit_of(config.user_files), {.in_file = file.user_files.has_value()});
+  report.add("total_size", limit_of(config.total_size), {.in_file = file.total_size.has_value()});
+  report.add("total_files", limit_of(config.total_files), {.in_file = file.total_files.has_value()});
 }
 
 }  // namespace

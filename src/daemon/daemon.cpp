@@ -213,10 +213,10 @@ Result<void> RunningDaemon::open_parts() {
   prefetches_ = PrefetchQueue::create({}, *catalog_, *store_, *transfer_, *budget_, clock);
   auto files =
       FileSystem::open({.offline = offline,
-                        .offline_partial = config_.offline_partial,
-                        .strict = config_.strict,
+                        .offline_partial = config_.offline_partial, .strict = config_.strict,
                         .overlay_bytes_per_user = config_.user_size,
                         .overlay_files_per_user = config_.user_files,
+                        .overlay_bytes = config_.total_size, .overlay_files = config_.total_files,
                         .own = config_.user,
                         .owner_of = [this](uid_t user) { return wallet_->owner_of(user); },
                         .recorder = &recorder_,

@@ -247,8 +247,8 @@ Result<std::unique_ptr<FileSystem>> FileSystem::open(FileSystemOptions options, 
   if (!directory) return fail(directory);
   auto overlay =
       fs::Overlay::open(store, disk, clock, metrics, handover,
-                        {.bytes = options.overlay_bytes_per_user,
-                         .files = options.overlay_files_per_user,
+                        {.user = {options.overlay_bytes_per_user, options.overlay_files_per_user},
+                         .all = {options.overlay_bytes, options.overlay_files},
                          .own = options.own,
                          .owner_of = options.owner_of});
   if (!overlay) return fail(overlay);

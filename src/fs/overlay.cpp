@@ -73,36 +73,45 @@ void Overlay::load(const Handover& handover) {
 }
 
 OverlayNode& Overlay::add_node(State& state, OverlayNode node) {
-  State::Used& used = state.used[payer(node.row.user)];
-  used.bytes += kNodeBytes + node.size;
-  ++used.files;
+  count(state, node.row.user, static_cast<std::int64_t>(kNodeBytes + node.size), 1);
   metrics_.add(Metric::overlay_nodes);
   return state.tree.insert(std::move(node));
 }
 
 void Overlay::drop_node(State& state, const OverlayNode& node) {
-  State::Used& used = state.used[payer(node.row.user)];
-  used.bytes -= kNodeBytes + node.size;
-  --used.files;
+  count(state, node.row.user, -static_cast<std::int64_t>(kNodeBytes + node.size), -1);
   metrics_.add(Metric::overlay_nodes, -1);
   state.tree.erase(node.row.number);
+}
+
+void Overlay::count(State& state, uid_t user, std::int64_t bytes, std::int64_t files) const {
+  for (State::Used* used : {&state.used[payer(user)], &state.all}) {
+    used->bytes += static_cast<std::uint64_t>(bytes);
+    used->files += static_cast<std::uint64_t>(files);
+  }
 }
 
 Result<void> Overlay::check_limit(const State& state, uid_t user, std::uint64_t bytes,
                                   std::uint64_t files) const {
   user = payer(user);
   if (user == 0 || user == limits_.own) return {};
-  const auto found = state.used.find(user);
-  const State::Used used = found == state.used.end() ? State::Used{} : found->second;
   const auto fits = [](std::uint64_t has, std::uint64_t more, const auto& limit) {
     return !limit || (more <= *limit && has <= *limit - more);
   };
-  const bool size_fits = fits(used.bytes, bytes, limits_.bytes);
-  if (size_fits && fits(used.files, files, limits_.files)) return {};
-  return size_fits ? fail(Code::over_quota, "user {} has written {} files; user_files is {}", user,
-                          used.files, *limits_.files)
-                   : fail(Code::over_quota, "user {} has written {} bytes; user_size is {}", user,
-                          used.bytes, *limits_.bytes);
+  const auto check = [&](const State::Used& used, const Share& limit, bool all) -> Result<void> {
+    const bool size_fits = fits(used.bytes, bytes, limit.bytes);
+    if (size_fits && fits(used.files, files, limit.files)) return {};
+    const std::string who = all ? "all users have" : fmt::format("user {} has", user);
+    const std::string_view key = all ? "total" : "user";
+    return size_fits ? fail(Code::over_quota, "{} written {} files; {}_files is {}", who, used.files, key,
+                            *limit.files)
+                     : fail(Code::over_quota, "{} written {} bytes; {}_size is {}", who, used.bytes, key,
+                            *limit.bytes);
+  };
+  const auto his = state.used.find(user);
+  if (auto room = check(his == state.used.end() ? State::Used{} : his->second, limits_.user, false); !room)
+    return room;
+  return check(state.all, limits_.all, true);
 }
 
 void Overlay::remove_orphans() {

@@ -27,8 +27,11 @@ inline constexpr std::uint64_t kNodeBytes = 4'096;
 
 class Overlay {
  public:
-  struct Limits {  // of each user, but for root and `own`; nothing: no limit
+  struct Share {  // nothing: no limit
     std::optional<std::uint64_t> bytes, files;
+  };
+  struct Limits {
+    Share user, all;  // of each user, and of all together; not for root and `own`
     uid_t own = 0;
     std::function<uid_t(uid_t)> owner_of{};  // whose a uid's files count as; empty: its own
   };
@@ -112,6 +115,7 @@ class Overlay {
       std::uint64_t bytes = 0, files = 0;
     };
     std::unordered_map<uid_t, Used> used;  // by payer()
+    Used all;
     std::uint64_t next_number = 0;
   };
   // What is to be done to the disk once the lock is gone, and to the index now.
@@ -129,9 +133,10 @@ class Overlay {
   Result<Entry> make_locked(State& state, const Caller& caller, const New& what,
                             std::uint64_t number, std::shared_ptr<DataFile> data);
   Result<void> check_replace(State& state, const OverlayNode& node, OverlayNode* target);
-  // Every node counts against its user's limit, its bytes too.
+  // Every node counts against its user's limit and against that of all, its bytes too.
   OverlayNode& add_node(State& state, OverlayNode node);
   void drop_node(State& state, const OverlayNode& node);
+  void count(State& state, uid_t user, std::int64_t bytes, std::int64_t files = 0) const;
   Result<void> check_limit(const State& state, uid_t user, std::uint64_t bytes,
                            std::uint64_t files) const;
   Result<void> resize(State& state, OverlayNode& node, std::uint64_t size);

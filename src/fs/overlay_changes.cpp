@@ -186,7 +186,7 @@ void Overlay::end_import(const Caller& caller, NodeId node, bool taken) {
   if (found == nullptr) return;
   if (taken) {
     // Its bytes are the store's now: they count no more, and stay closed to old descriptors.
-    state->used[payer(found->row.user)].bytes -= found->size;
+    count(*state, found->row.user, -static_cast<std::int64_t>(found->size));
     found->size = 0;
     const std::uint64_t number = found->row.number;
     take_out(*state, *found);

@@ -19,8 +19,7 @@ Result<void> Overlay::resize(State& state, OverlayNode& node, std::uint64_t size
   if (size > kLargestFile) return fail(Code::invalid, "too large");
   if (size > node.size)
     if (auto room = check_limit(state, node.row.user, size - node.size, 0); !room) return room;
-  std::uint64_t& used = state.used[payer(node.row.user)].bytes;
-  used = used - node.size + size;
+  count(state, node.row.user, static_cast<std::int64_t>(size - node.size));
   node.size = size;
   return {};
 }
@@ -32,8 +31,7 @@ void Overlay::settle_size(NodeId node) {
   if (found == nullptr || !found->data) return;
   const auto now = found->data->state();
   if (!now) return;
-  std::uint64_t& used = state->used[payer(found->row.user)].bytes;
-  used = used - found->size + now->size;
+  count(*state, found->row.user, static_cast<std::int64_t>(now->size - found->size));
   found->size = now->size;
 }
 

@@ -468,6 +468,28 @@ def test_Y7_so_many_bytes_of_each_user(make, root):
     assert write_files(folder, ["1", "2", "3"], 600_000) == [0] * 3, "root is refused"
 
 
+def test_Y12_so_much_of_all_together(make, root):
+    """Each has a directory of his own, which is a name, too."""
+    mount = make.mount(make.world(), "--allow-other", config="total_files = 4\n")
+    folder, refused = mount.point / ".locks/a", errno.EDQUOT
+    assert in_child(write_files, folder, ["1"], 1, user=ALICE) == [0]
+    assert in_child(write_files, folder, ["1", "2"], 1, user=BOB) == [0, refused]
+    assert in_child(write_files, folder, ["2"], 1, user=ALICE) == [refused]
+    in_child(remove_file, f"{folder}/1", user=BOB)
+    assert in_child(write_files, folder, ["2", "3"], 1, user=ALICE) == [0, refused]
+    assert write_files(folder, list("123456"), 1) == [0] * 6, "root is refused"
+    in_child(remove_file, f"{folder}/1", user=ALICE)
+    assert in_child(write_files, folder, ["3"], 1, user=ALICE) == [refused], "what root wrote is not counted"
+    replaced(mount, 'total_size = "1M"\n')
+    assert in_child(write_files, folder, ["4"], 600_000, user=ALICE) == [0]
+    assert in_child(write_files, folder, ["4"], 600_000, user=BOB) == [refused]
+    in_child(remove_file, f"{folder}/4", user=ALICE)
+    assert in_child(write_files, folder, ["4"], 600_000, user=BOB) == [0]
+    mount.umount()
+    mount.remount()
+    assert in_child(write_files, folder, ["4"], 600_000, user=ALICE) == [refused]
+
+
 # Other settings while it runs
 
 def stays_right(path, wanted, offset, size):
@@ -509,6 +531,8 @@ KEYS = {
     "user_requests": ('"10"', "0", lambda *all: cold_read(*all) == [errno.ENOENT]),
     "total_requests": ("-1", "0", lambda *all: cold_read(*all) == [errno.ENOENT]),
     "user_files": ("1.5", "1", lambda mount, *_: written(mount, 1) == [errno.EDQUOT]),
+    "total_files": ('"many"', "1", lambda mount, *_: written(mount, 1) == [errno.EDQUOT]),
+    "total_size": ("[]", '"5K"', lambda mount, *_: written(mount, 10_000) == [errno.EDQUOT]),
     "anonymous": ('"yes"', "true", lambda mount, *_: mount.status()["anonymous"]),
     "user_size": ("true", '"5K"', lambda mount, *_: written(mount, 10_000) == [errno.EDQUOT]),
 }
