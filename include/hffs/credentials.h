@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tokens, and which goes with what. Threads: Secret is a value; Credentials says its own.
+// Tokens, and which goes with what; and the proxy, whose address may hold a password. Threads: Secret is a value; Credentials says its own.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "hffs/ids.h"
@@ -21,6 +23,14 @@ class Secret {
  private:
   std::string value_;
 };
+
+// What requests go through, where the administrator says so and not the usual variables (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
+struct ProxyChoice {  // nothing: what the variables say
+  std::optional<Secret> address;      // for all requests; it may hold a password; empty: none
+  std::optional<std::string> exempt;  // as NO_PROXY
+};
+// A proxy's address as it may be shown: without its user and password.
+std::string without_user(std::string_view proxy);
 
 // Which token goes along with what is asked of a repository, where it is not the service's own.
 // Threads: any. Never blocks.

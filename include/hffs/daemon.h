@@ -38,6 +38,7 @@ struct Config {
   Secret token;                        // HF_TOKEN, else the file HF_TOKEN_PATH, else none
   std::string ca_bundle;  // REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE; empty: the system's
   std::vector<std::string> internal_hosts;  // as in OriginOptions
+  ProxyChoice proxy;  // proxy, no_proxy: they go before HTTPS_PROXY, NO_PROXY and their kin
   bool allow_other = false;
   bool user_tokens = true;  // users' token files and HF_TOKEN are looked at; else only what `hffs login` gave
   bool anonymous = false;   // no token is sent, nobody's; `token` is empty then
@@ -56,9 +57,8 @@ struct Config {
   bool strict = false;  // verify = "strict": nothing of a file is served before all of it was verified
   Policy::Rules policy;  // allow, deny, no_fetch
   BudgetLimits budget;   // user_bytes, total_bytes, user_requests, total_requests
-  // What a user may write into the mount; nothing: no limit.
-  std::optional<std::uint64_t> user_size = std::uint64_t{256} << 30, user_files = 100'000;
-  std::optional<std::uint64_t> total_size, total_files;  // … and all of them together
+  // What a user, and all of them together, may write into the mount; nothing: no limit.
+  std::optional<std::uint64_t> user_size = std::uint64_t{256} << 30, user_files = 100'000, total_size, total_files;
   std::string status_page;  // as PageSocket takes it; empty: there is none
   int page_socket = -1;     // in a worker: what its keeper listens on, …
   std::string page_address;  // … and where that is

@@ -167,6 +167,7 @@ struct OriginOptions {
   std::string ca_bundle;  // a file or a directory; empty: the system's, system_ca_bundles()
   // Where redirects may lead though it is no public address: hosts, or ".suffix"; lower case.
   std::vector<std::string> internal_hosts;
+  ProxyChoice proxy;
   std::string user_agent = "hffs";
   bool offline = false;  // every call fails at once with Code::offline
   std::chrono::milliseconds metadata_deadline{8'000};  // whole call, retries included
@@ -176,8 +177,7 @@ struct OriginOptions {
   std::chrono::milliseconds probe_interval{1'000};  // Tests: the retry and probe pace
 };
 
-// Starts the network thread. The destructor stops it; every call still open hears Code::cancelled
-// before it returns. Proxies come from the usual variables (HTTPS_PROXY, HTTP_PROXY, NO_PROXY).
+// Starts the network thread. The destructor stops it; every call still open hears Code::cancelled before it returns.
 Result<std::unique_ptr<Origin>> open_hub(OriginOptions options, const Clock& clock, Metrics& metrics);
 // What is trusted where no bundle is named: a file, a directory, as libcurl was built. Any thread; blocks on nothing.
 std::vector<std::string> system_ca_bundles();

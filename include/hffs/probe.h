@@ -19,6 +19,7 @@ struct ProbeOptions {
   std::string endpoint;   // https://HOST[:PORT][/PATH]
   Secret token;           // asked whose it is; empty: none is sent
   std::string ca_bundle;  // as in OriginOptions
+  ProxyChoice proxy;
   std::string user_agent = "hffs";
   std::chrono::milliseconds limit{10'000};
 };

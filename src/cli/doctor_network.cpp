@@ -78,6 +78,7 @@ std::vector<std::string> list_endpoints(const Patient& patient) {
 // A proxy is there, and NO_PROXY keeps the endpoint from it.
 bool is_exempt(const Patient& patient, const std::string& endpoint) {
   const bool secure = endpoint.starts_with("https");
+  if (patient.config && patient.config->proxy.address) return !patient.config->proxy.address->empty();
   for (const char* name : secure ? std::array{"https_proxy", "HTTPS_PROXY"} : std::array{"http_proxy", "HTTP_PROXY"})
     if (const auto value = patient.environment(name); value && !value->empty()) return true;
   return false;
@@ -151,6 +152,7 @@ std::vector<Asked> ask_all(const std::vector<std::string>& endpoints, Patient& p
     ProbeOptions options{.endpoint = endpoint, .user_agent = fmt::format("hffs/{}", HFFS_VERSION), .limit = kProbeLimit};
     if (patient.config) {
       options.token = patient.config->token;
+      options.proxy = patient.config->proxy;
       // One that is not there is told of by itself.
       if (exists(patient.config->ca_bundle)) options.ca_bundle = patient.config->ca_bundle;
     }

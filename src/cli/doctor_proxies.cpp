@@ -51,6 +51,11 @@ void compare_with_daemon(const Patient& patient, Checks& checks) {
 
 // The values may hold passwords.
 void check_proxies(const Patient& patient, Checks& checks) {
+  if (patient.config && patient.config->proxy.address) {  // whatever the variables say
+    const std::string proxy = without_user(patient.config->proxy.address->reveal());
+    checks.push_back(good("proxy", fmt::format("{}, as `proxy` in the configuration says", proxy.empty() ? "none" : proxy)));
+    return;
+  }
   const std::size_t before = checks.size();
   std::string set;
   for (const ProxyKind& kind : kProxyKinds) {

@@ -288,6 +288,8 @@ Result<Config> load_config(const Flags& flags, const Environment& environment) {
   config.token = std::move(*token);
   config.ca_bundle = settings.ca_bundle();
   config.internal_hosts = file.internal_hosts.value_or(config.internal_hosts);
+  if (file.proxy) config.proxy.address = Secret(*file.proxy);
+  config.proxy.exempt = file.no_proxy;
   config.allow_other = flags.allow_other.value_or(file.allow_other.value_or(false));
   config.user_tokens = file.user_tokens.value_or(config.user_tokens);
   config.anonymous = file.anonymous.value_or(config.anonymous);

@@ -154,6 +154,28 @@ Result<void> take_hosts(const toml::node& value, FileSettings& into) {
   return {};
 }
 
+Result<void> take_proxy(const toml::node& value, FileSettings& into) {
+  const auto text = value.value_exact<std::string>();
+  auto proxy = parse_proxy(text.value_or("not a string"));
+  if (!proxy) return fail(proxy);
+  into.proxy = std::move(*proxy);
+  return {};
+}
+
+Result<void> take_no_proxy(const toml::node& value, FileSettings& into) {
+  constexpr std::string_view kWanted = "a list of names, addresses and networks, [\"localhost\", \".lab\", \"10.0.0.0/8\"]";
+  const toml::array* list = value.as_array();
+  if (list == nullptr) return wrong(kWanted);
+  std::string all;
+  for (const toml::node& item : *list) {
+    const auto text = item.value_exact<std::string>();
+    if (!text || text->empty() || text->find_first_of(", \t") != text->npos) return wrong(kWanted);
+    all += (all.empty() ? "" : ",") + *text;
+  }
+  into.no_proxy = std::move(all);
+  return {};
+}
+
 template <auto kMember>
 Result<void> take_patterns(const toml::node& value, FileSettings& into) {
   const toml::array* list = value.as_array();
@@ -224,6 +246,8 @@ constexpr auto kKeys = std::to_array<Key>({
     {"token_file", take_text<&FileSettings::token_file>},
     {"ca_bundle", take_text<&FileSettings::ca_bundle>},
     {"internal_hosts", take_hosts},
+    {"proxy", take_proxy},
+    {"no_proxy", take_no_proxy},
     {"allow_other", take_switch<&FileSettings::allow_other>},
     {"user_tokens", take_user_tokens},
     {"anonymous", take_switch<&FileSettings::anonymous>},

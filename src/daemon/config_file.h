@@ -18,7 +18,7 @@
 namespace hffs {
 
 struct FileSettings {
-  std::optional<std::string> state_dir, token_file, ca_bundle, log_file, status_page;
+  std::optional<std::string> state_dir, token_file, ca_bundle, log_file, status_page, proxy, no_proxy;
   std::optional<std::vector<std::string>> endpoints, internal_hosts;
   std::optional<bool> allow_other, user_tokens, anonymous, offline, offline_partial, old_kernel, strict;
   std::optional<std::chrono::seconds> scrub;
@@ -44,6 +44,8 @@ std::optional<std::chrono::milliseconds> parse_seconds(double seconds);
 std::optional<bool> parse_strict(std::string_view text);
 // "off" is empty.
 Result<std::string> parse_status_page(std::string_view text);
+// Empty is none. An error holds nothing of it, for there may be a password in it.
+Result<std::string> parse_proxy(std::string_view text);
 // Without a trailing slash.
 Result<std::string> parse_endpoint(std::string_view text);
 

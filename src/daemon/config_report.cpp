@@ -122,6 +122,11 @@ Result<SettingsReport> report_config(const Flags& flags, const Environment& envi
   report.add("anonymous", config->anonymous, {.in_file = file.anonymous.has_value()});
   report.add("access_ttl", as_seconds(config->access_ttl), {.in_file = file.access_ttl.has_value()});
   report.add("internal_hosts", config->internal_hosts, {.in_file = file.internal_hosts.has_value()});
+  // Of HTTP_PROXY and its kin this tells nothing: each is for some addresses alone.
+  report.add("proxy", config->proxy.address ? json(without_user(config->proxy.address->reveal())) : json(),
+             {.in_file = file.proxy.has_value()});
+  report.add("no_proxy", config->proxy.exempt ? json(*config->proxy.exempt) : json(),
+             {.in_file = file.no_proxy.has_value()});
   report.add("offline", config->offline,
              {given(flags.offline, "--offline"), report.variable("HF_HUB_OFFLINE"), file.offline.has_value()});
   report.add("offline_partial", config->offline_partial,

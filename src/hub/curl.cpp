@@ -49,7 +49,13 @@ Result<void> start_curl() {
 }
 
 Result<TransportSettings> read_transport_settings(const OriginOptions& options) {
-  TransportSettings settings{.proxies = read_proxies(variable),
+  // What the administrator has said goes before what a variable says.
+  const auto said = [&](const char* name) {
+    const bool exempts = std::string_view(name) == "no_proxy" || std::string_view(name) == "NO_PROXY";
+    if (exempts) return options.proxy.exempt ? *options.proxy.exempt : variable(name);
+    return options.proxy.address ? options.proxy.address->reveal() : variable(name);
+  };
+  TransportSettings settings{.proxies = read_proxies(said),
                              .user_agent = options.user_agent,
                              .connect_timeout = options.connect_timeout};
   if (!options.ca_bundle.empty() && !set_bundle(options.ca_bundle, settings))

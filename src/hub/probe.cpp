@@ -125,10 +125,12 @@ EndpointProbe probe_endpoint(const ProbeOptions& options) {
   while (url->path.ends_with('/')) url->path.pop_back();
   url->path += kWhoAmI;
   if (auto ready = start_curl(); !ready) return refuse(ready.error());
-  const auto settings = read_transport_settings({.ca_bundle = options.ca_bundle, .user_agent = options.user_agent});
+  const auto settings = read_transport_settings({.ca_bundle = options.ca_bundle,
+                                                 .proxy = options.proxy,
+                                                 .user_agent = options.user_agent});
   if (!settings) return refuse(settings.error());
   if (const auto proxy = settings->proxies.of(*url); !proxy.empty())
-    probe.via = proxy.substr(proxy.rfind('@') == proxy.npos ? 0 : proxy.rfind('@') + 1);
+    probe.via = without_user(proxy);
 
   const EasyHandle easy(curl_easy_init());
   if (!easy) return refuse({Code::unsupported, "libcurl does not start", {}});

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "headers.h"
+#include "hffs/credentials.h"
 
 namespace hffs::hub {
 namespace {
@@ -88,3 +89,11 @@ Proxies read_proxies(const Variable& variable) {
 }
 
 }  // namespace hffs::hub
+
+namespace hffs {
+
+std::string without_user(std::string_view proxy) {
+  return std::string(proxy.substr(proxy.rfind('@') == proxy.npos ? 0 : proxy.rfind('@') + 1));
+}
+
+}  // namespace hffs

@@ -13,6 +13,7 @@ import threading
 import pytest
 from hub import certs
 from lab import ALICE, BOB, HFFS, MIB, Run, errno_of, eventually, exists, hffs, in_child, is_gone, refuses
+from network import Proxy
 from world import fresh_bytes, quiet
 
 _serial = itertools.count()
@@ -659,6 +660,61 @@ def test_Y10_no_token_is_sent_and_what_is_private_is_gone_while_others_read(make
     assert reader.result() > 0
 
 
+# Through which proxy
+
+@pytest.mark.limit(300)
+def test_Y13_the_proxy_of_the_file_goes_before_the_environment_s_while_others_read(make, root):
+    world = make.world(tls=True)
+    proxy = Proxy()
+    dead = "http://me:secret@127.0.0.1:9"
+    where = f'proxy = "{proxy.origin.replace("//", "//me:secret@")}"\n'
+    mount = make.mount(world, "--allow-other", env={"HTTPS_PROXY": dead, "NO_PROXY": None, "no_proxy": None}, config=where)
+    repo = world.add({"a.bin": fresh_bytes(3 * MIB)})
+    reader = make.child(stays_right, str(mount.file(repo, "a.bin")), digest(repo.content["a.bin"][:MIB]), 0, MIB, user=ALICE)
+    assert reader.heard() == "reads"
+
+    def reads():
+        """What of it the proxy heard; nothing: it could not be read."""
+        cold, before = world.add({"a.txt": fresh_bytes(100)}), len(proxy.heard)
+        [found] = in_child(read_all, [mount.file(cold, "a.txt")], user=ALICE)
+        return None if found else {each.method for each in proxy.heard[before:]}
+    assert {each.method for each in proxy.heard} == {"CONNECT"} and reads() is not None
+    told = mount.hffs("config", "check", mount.config)
+    assert f'proxy = "{proxy.origin.removeprefix("http://")}"  # file' in told.out, told
+    doctor = mount.hffs("doctor", mount.point, "--config", mount.config)
+    assert "as `proxy` in the configuration says" in doctor.out, doctor
+    worker = mount.worker
+    mount.config.write_text('# a comment\nproxy = "ftp://me:secret@proxy:1"\n')
+    os.kill(mount.pid, signal.SIGUSR1)
+    eventually(lambda: "the new worker cannot serve" in mount.log(), 20)
+    assert f"{mount.config}:2: proxy: must be " in mount.log() and mount.worker == worker
+    for wrong in ('"me:secret@proxy:1"', '"http://me:secret@proxy"', '"http://me:secret@:1"', '"http://me:secret@proxy:x"', "5",
+                  '"http://me:secret@a:b:1"', '"http://x/me:secret@proxy:1"', '"http://me:secret@ proxy:1"', "true"):
+        mount.config.write_text(f"proxy = {wrong}\n")
+        done = mount.hffs("config", "check", mount.config)
+        assert done.code == 2 and f"{mount.config}:1: proxy: must be " in done.err and "secret" not in done.err, done
+    for right in ('"socks5h://[::1]:1080"', '"https://proxy.lab:3128/"', '"socks5://u:w@10.0.0.1:1"'):
+        mount.config.write_text(f"proxy = {right}\n")
+        assert mount.hffs("config", "check", mount.config).code == 0, right
+    mount.config.write_text('no_proxy = "localhost"\n')
+    assert "no_proxy: must be a list of names" in mount.hffs("config", "check", mount.config).err
+    # None, or not for this one, whatever the environment says; then the environment's, which is dead; and back.
+    for config in ('proxy = ""\n', where + 'no_proxy = ["127.0.0.0/8", "localhost"]\n'):
+        replaced(mount, config)
+        assert reads() == set(), config
+    replaced(mount, "# nothing\n")
+    assert reads() is None
+    heard = len(proxy.heard)
+    replaced(mount, where)
+    eventually(lambda: reads() is not None, 10)
+    assert len(proxy.heard) > heard
+    reader.tell("stop")
+    assert reader.result() > 0
+    said = mount.log() + told.out + doctor.out + doctor.err + mount.hffs("status", "--state-dir", str(mount.state), "--json").out
+    assert "secret" not in said
+    proxy.close()
+
+
 def test_Y9_the_settings_and_where_they_come_from(make):
     folder = make.folder()
     file, token = folder / "config.toml", folder / "token"
@@ -677,7 +733,9 @@ def test_Y9_the_settings_and_where_they_come_from(make):
                          "read_deadline": (4, "flag", "--read-deadline"), "allow": (["acme/*"], *in_file),
                          "allow_other": (True, "flag", "--allow-other"), "deny": (["datasets/acme/x"], *in_file),
                          "user_bytes": ("off", *in_file), "user_files": (7, *in_file), "scrub": (30, "default", None),
-                         "total_bytes": ("off", "default", None), "user_requests": (10_000, "default", None),
+                         "total_bytes": ("off", "default", None), "total_requests": ("off", "default", None),
+                         "total_size": ("off", "default", None), "anonymous": (False, "default", None),
+                         "proxy": (None, "default", None), "user_requests": (10_000, "default", None),
                          "user_size": (256 << 30, "default", None), "prefetch": ("adaptive", "default", None)}.items():
         assert found[name] == wanted, name
     assert "updatedb" in found["no_fetch"][0] and found["no_fetch"][1] == "default"
