@@ -14,9 +14,9 @@ import lab
 import pytest
 from campaign import HERE, ROOT, slack
 from hub import File
-from lab import MIB, eventually, is_gone
+from lab import MIB, eventually, is_gone, other_build
 from test_passthrough import OLD, verified
-from test_takeover import digest_of, many, memory_group, other_build, read_for_ever, serving
+from test_takeover import digest_of, many, memory_group, read_for_ever, serving
 from world import fresh_bytes
 
 CLIENT = ROOT / "build/venvs/opensora-1.2/bin/python"
@@ -31,7 +31,7 @@ class Disasters:
 
     def __init__(self, make, world, mount, folder, program, group):
         self.make, self.world, self.mount, self.folder, self.program, self.group = make, world, mount, folder, program, group
-        self.builds = [other_build(program, folder / f"of-{version.decode()}", version) for version in (b"0.1.0", b"0.1.7")]
+        self.builds = [other_build(program, folder / f"of-{version}", version) for version in ("0.1.0", "0.1.7")]
         self.upgrades = 0
         self.times = []  # (kind, began, ended)
 
