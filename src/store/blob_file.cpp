@@ -7,11 +7,6 @@
 #include <algorithm>
 
 namespace hffs {
-namespace {
-
-constexpr mode_t kFileMode = 0600;
-
-}  // namespace
 
 BlobFile::BlobFile(std::shared_ptr<const BlobContext> context, BlobInfo info, std::string path,
                    UniqueFd file)
@@ -137,7 +132,7 @@ void BlobFile::write(BlockIndex first, std::vector<std::byte> bytes, Done<void> 
 
 Result<void> BlobFile::open_file() {
   if (file_) return {};
-  auto opened = context_->disk.open(path_, O_RDWR | O_CREAT, kFileMode);
+  auto opened = context_->disk.open(path_, O_RDWR | O_CREAT, kBlobMode);
   if (!opened) return fail(opened);
   file_ = std::move(*opened);
   fresh_name_ = true;

@@ -34,6 +34,9 @@ namespace hffs {
 
 class BlobFile;
 
+// Of a blob's file, in filling/ and in blobs/.
+inline constexpr mode_t kBlobMode = 0600;
+
 struct PendingWrite {
   std::shared_ptr<BlobFile> blob;  // none: `done` only marks a place in the queue
   BlockIndex first = 0;

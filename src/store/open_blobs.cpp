@@ -12,8 +12,6 @@
 namespace hffs {
 namespace {
 
-constexpr mode_t kReopenedMode = 0600;
-
 // The size of a regular file; nothing that a blob could have if it cannot be told.
 std::uint64_t size_of(int status, const struct stat& found) {
   if (status != 0 || !S_ISREG(found.st_mode)) return ~std::uint64_t{0};
@@ -159,7 +157,7 @@ Result<OpenBlobs::Opened> OpenBlobs::open_verified(std::uint64_t number, const B
     // The blob of no bytes is verified without ever having been written.
     if (auto made = context_->disk.make_directory(directory_.blobs(row.id), 0700); !made)
       return fail(made);
-    file = context_->disk.open(path, O_RDONLY | O_CREAT, kReopenedMode);
+    file = context_->disk.open(path, O_RDONLY | O_CREAT, kBlobMode);
   }
   if (file && size_of(*file) == row.size) {
     auto blob = BlobFile::verified(context_, to_info(number, row), path, std::move(*file));

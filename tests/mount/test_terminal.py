@@ -3,7 +3,9 @@
 import os
 import re
 import signal
+import subprocess
 
+import lab
 import pytest
 from lab import MIB, eventually
 from screen import Terminal
@@ -73,6 +75,27 @@ def test_Q2_Q9_who_interrupts_it_goes_on_later(make):
     # Whole blocks stay; what had come of the others comes again.
     assert mount.metric("content_bytes") - before < sum(repo.sizes.values()) - MIB
     assert "\x1b" not in done.out + done.err, "codes, and no terminal"
+
+
+@pytest.mark.waits
+def test_Q9_elsewhere_there_is_a_line_each_ten_seconds(make):
+    world = make.world()
+    mount = make.mount(world)
+    repo = slow_model(world, rate=100_000)
+    with subprocess.Popen([lab.HFFS, "prefetch", repo.name, "--state-dir", mount.state], env=mount.env, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        line = process.stderr.readline()
+        assert re.match(r"[\d.]+ \w+ of 5\.0 MiB, \d of 3 files, [\d.]+ \w+/s, .+ left$", line), line
+        assert process.poll() is None
+        world.hub.faults.clear()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and "\x1b" not in line + out + err
+
+
+def test_E5_elsewhere_top_prints_one_look(make):
+    mount = make.mount(make.world())
+    done = mount.hffs("top", mount.point, "--delay", "0.1")
+    assert done.code == 0 and done.out.startswith(str(mount.point)) and "\x1b" not in done.out
 
 
 @pytest.mark.parametrize("columns", [80, 130])
