@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(ROOT / "tests"))
-from hub import Hub, Random, models  # noqa: E402
+from hub import File, Hub, Random, models  # noqa: E402
 
 NAMES = ["huggingface.co", "hf-mirror.example", "hub.lab", "proxy.example"]
 DOOR = "/run/root.socket"
@@ -33,9 +33,9 @@ def publish(hub):
             "Qwen/Qwen3-0.6B": {"model.safetensors": Random(2 << 20, 6)},
             "acme/bert": models.bert(vocabulary=500)}.items()):
         hub.add_repo("model", name, {**TINY, **extra} if name != "acme/bert" else extra)
-    hub.add_repo("dataset", "rajpurkar/squad", {"train.csv": "n\n1\n", "README.md": "# squad\n", "vectors.bin": Random(2 << 20, 7)})
-    # So slow that who begins to fetch it can stop that.
-    hub.faults.add("drip", on="content", path="*vectors.bin", rate=20_000)
+    hub.add_repo("dataset", "rajpurkar/squad", {"train.csv": File(b"1,2\n" * 500_000, lfs=False), "README.md": "# squad\n"})
+    # In git, so that the hub sends it itself; and so slow that who begins to fetch it can stop that.
+    hub.faults.add("drip", on="content", path="*train.csv", rate=20_000)
     for name in USERS:
         hub.add_user(name)
     hub.add_repo("model", "acme/private", TINY, private=True, allowed=["alice"])
