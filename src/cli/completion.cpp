@@ -43,10 +43,9 @@ Result<void> print_repos(const ForScripts& words) {
   while (!from.is_null()) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
     if (left.count() <= 0) return {};
-    const auto page = ask(words.where, {{"command", "names"}, {"from", from}}, left);
+    const auto page = ask(words.where, {{"command", "names"}, {"from", from}, {"prefix", words.prefix}}, left);
     if (!page) return {};
-    for (const auto& each : page->at("names"))
-      if (const std::string name = each; name.starts_with(words.prefix)) fmt::print("{}\n", name);
+    for (const auto& each : page->at("names")) fmt::print("{}\n", each.get<std::string>());
     from = page->at("next");
   }
   return {};

@@ -159,10 +159,12 @@ Result<json> VersionCommands::list(const json& request,
 Result<json> VersionCommands::names(const json& request, const std::function<bool(const RepoId&)>& sees) const {
   const auto from = number_of(request, "from");
   if (!from) return fail(Error(from.error()));
+  const auto prefix = text_of(request, "prefix", std::string());
+  if (!prefix) return fail(Error(prefix.error()));
   const auto page = versions_.names(static_cast<std::uint32_t>(*from));
   json names = json::array();
   for (const RepoId& repo : page.repos)
-    if (sees(repo)) names.push_back(repo.text());
+    if (std::string name = repo.text(); name.starts_with(*prefix) && sees(repo)) names.push_back(std::move(name));
   return json{{"names", std::move(names)}, {"next", page.next ? json(*page.next) : json()}};
 }
 
