@@ -56,9 +56,9 @@ constexpr std::array<Kind, 5> kKinds{{{"hash", Code::corrupt},
                                       {"moved", Code::stale},
                                       {"unknown", Code::unreachable}}};
 
-class Check {
+class LockCheck {
  public:
-  explicit Check(const CheckArguments& arguments) : arguments_(arguments) {}
+  explicit LockCheck(const CheckArguments& arguments) : arguments_(arguments) {}
   Result<void> run(const json& repos);
   const json& report() const { return report_; }
   Result<void> verdict() const;
@@ -78,7 +78,7 @@ class Check {
   std::array<std::size_t, kKinds.size()> counts_{};
 };
 
-void Check::tell(const json& repo, const std::string& what, Wrong wrong, std::string reason) {
+void LockCheck::tell(const json& repo, const std::string& what, Wrong wrong, std::string reason) {
   ++counts_[static_cast<std::size_t>(wrong)];
   report_["problems"].push_back({{"repo", repo.at("repo")},
                                  {"commit", repo.at("commit")},
@@ -87,7 +87,7 @@ void Check::tell(const json& repo, const std::string& what, Wrong wrong, std::st
                                  {"reason", std::move(reason)}});
 }
 
-Result<void> Check::check_ref(const json& repo, const std::string& ref) {
+Result<void> LockCheck::check_ref(const json& repo, const std::string& ref) {
   const json request{{"command", "ref"}, {"repo", repo.at("repo")}, {"revision", ref},
                      {"ask", !arguments_.offline}};
   auto now = ask(arguments_.where, request, kLongAnswer);
@@ -108,7 +108,7 @@ Result<void> Check::check_ref(const json& repo, const std::string& ref) {
   return {};
 }
 
-Result<std::map<std::string, json>> Check::load_tree(const json& repo) {
+Result<std::map<std::string, json>> LockCheck::load_tree(const json& repo) {
   std::map<std::string, json> tree;
   json from = 0;
   while (!from.is_null()) {
@@ -124,7 +124,7 @@ Result<std::map<std::string, json>> Check::load_tree(const json& repo) {
 }
 
 // What was read a moment ago gets its verdict a moment later.
-Result<std::map<std::string, json>> Check::load_settled(const json& repo) {
+Result<std::map<std::string, json>> LockCheck::load_settled(const json& repo) {
   const auto end = std::chrono::steady_clock::now() + kVerdict;
   while (true) {
     auto tree = load_tree(repo);
@@ -139,7 +139,7 @@ Result<std::map<std::string, json>> Check::load_settled(const json& repo) {
   }
 }
 
-Result<void> Check::fetch(const json& repo, const json& file) {
+Result<void> LockCheck::fetch(const json& repo, const json& file) {
   if (mount_point_.empty()) {
     auto status = ask(arguments_.where, {{"command", "status"}});
     if (!status) return fail(status);
@@ -164,7 +164,7 @@ Result<void> Check::fetch(const json& repo, const json& file) {
   return {};
 }
 
-Result<void> Check::check_files(const json& repo) {
+Result<void> LockCheck::check_files(const json& repo) {
   auto tree = load_settled(repo);
   if (!tree) {
     const Code code = tree.error().code;
@@ -197,7 +197,7 @@ Result<void> Check::check_files(const json& repo) {
   return {};
 }
 
-Result<void> Check::run(const json& repos) {
+Result<void> LockCheck::run(const json& repos) {
   for (const json& repo : repos) {
     for (const json& ref : repo.at("refs"))
       if (auto checked = check_ref(repo, ref); !checked) return checked;
@@ -207,7 +207,7 @@ Result<void> Check::run(const json& repos) {
   return {};
 }
 
-Result<void> Check::verdict() const {
+Result<void> LockCheck::verdict() const {
   std::string all;
   Code worst = Code::bug;
   for (std::size_t i = 0; i < counts_.size(); ++i) {
@@ -222,7 +222,7 @@ Result<void> Check::verdict() const {
 Result<void> check(const CheckArguments& arguments) {
   auto repos = load_lock_file(arguments.lock);
   if (!repos) return fail(repos);
-  Check check(arguments);
+  LockCheck check(arguments);
   if (auto done = check.run(*repos); !done) return done;
   const json& report = check.report();
   if (arguments.json) {

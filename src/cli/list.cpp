@@ -31,10 +31,6 @@ using nlohmann::json;
 
 constexpr std::size_t kShortCommit = 12;
 
-std::uint64_t count(const json& of, const char* name) {
-  return of.at(name).get<std::uint64_t>();
-}
-
 std::string short_commit(const json& commit) {
   return commit.get<std::string>().substr(0, kShortCommit);
 }
@@ -75,7 +71,7 @@ void print_commits(const json& repos, bool headed) {
       if (commit.at("self_attested").get<bool>()) notes += "  (self-attested)";
       if (commit.at("pinned").get<bool>() || repo.at("pinned").get<bool>()) notes += "  (pinned)";
       const json& used = commit.at("last_used");
-      const std::uint64_t size = count(commit, "bytes"), here = count(commit, "bytes_here");
+      const std::uint64_t size = count_in(commit, "bytes"), here = count_in(commit, "bytes_here");
       fmt::print("{:>4} % {:>10}  {:10}  {}@{}{}\n", size == 0 ? 100 : 100 * here / size, bytes_text(size),
                  used.is_null() ? "never" : day_text(used.get<std::int64_t>()), text_in(repo, "repo"),
                  short_commit(commit.at("commit")), notes);
@@ -94,7 +90,7 @@ Result<json> missing_of(const ListArguments& arguments, const json& repo, const 
     if (!page) return page;
     for (const json& file : page->at("files")) {
       if (!seen.insert(file.at("hash").get<std::string>()).second) continue;
-      const std::uint64_t missing = count(file, "size") - count(file, "here");
+      const std::uint64_t missing = count_in(file, "size") - count_in(file, "here");
       bytes += missing;
       files += missing != 0 ? 1 : 0;
     }
@@ -146,7 +142,7 @@ void print_outdated(const json& outdated) {
     const json& time = ref.at("hub_time");
     fmt::print(" → {}{}: {} in {} files to fetch\n", short_commit(ref.at("hub")),
                time.is_null() ? "" : fmt::format(" ({})", day_text(time.get<std::int64_t>())),
-               bytes_text(count(ref, "missing_bytes")), count(ref, "missing_files"));
+               bytes_text(count_in(ref, "missing_bytes")), count_in(ref, "missing_files"));
   }
 }
 

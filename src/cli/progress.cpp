@@ -32,6 +32,10 @@ std::string text_in(const nlohmann::json& of, const char* name) {
   return found != of.end() && found->is_string() ? printable(found->get<std::string>()) : std::string();
 }
 
+std::uint64_t count_in(const nlohmann::json& of, const char* name) {
+  return of.at(name).get<std::uint64_t>();
+}
+
 std::string bytes_text(std::uint64_t bytes) {
   static constexpr std::array<const char*, 5> kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
   auto value = static_cast<double>(bytes);

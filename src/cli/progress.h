@@ -15,6 +15,7 @@ namespace hffs::cli {
 // Names and words of others, for a terminal: without what would command it (control characters, C1 ones too).
 std::string printable(std::string_view text);
 std::string text_in(const nlohmann::json& of, const char* name);  // "" where there is none
+std::uint64_t count_in(const nlohmann::json& of, const char* name);  // which must be there
 std::string bytes_text(std::uint64_t bytes);
 std::string duration_text(std::uint64_t seconds);
 std::string day_text(std::int64_t seconds);  // since 1970; local time

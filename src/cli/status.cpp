@@ -61,13 +61,10 @@ void print_status(const json& status) {
   const json& store = status.at("store");
   const json& catalog = status.at("catalog");
   const json& transfer = status.at("transfer");
-  const auto count = [](const json& of, const char* name) {
-    return of.at(name).get<std::uint64_t>();
-  };
   row("mounted at", status.at("mount_point").get<std::string>());
   row("version", fmt::format("{}, process {}, up for {}", status.at("version").get<std::string>(),
-                             count(status, "pid"), duration_text(count(status, "uptime_seconds"))));
-  if (const auto restarts = count(status.at("worker"), "restarts"); restarts != 0)
+                             count_in(status, "pid"), duration_text(count_in(status, "uptime_seconds"))));
+  if (const auto restarts = count_in(status.at("worker"), "restarts"); restarts != 0)
     row("restarts", fmt::format("{} of the worker since it was mounted; the log says why", restarts));
   row("state", status.at("state_dir").get<std::string>());
   for (const json& endpoint : status.at("endpoints")) {
@@ -79,39 +76,39 @@ void print_status(const json& status) {
   if (status.at("offline").get<bool>()) row("network", "off: offline mode");
   if (status.at("anonymous").get<bool>()) row("tokens", "none is sent, as `anonymous` says: only what is public is there");
   row("here", fmt::format("{} in {} blobs, {} of them whole and verified; {} free",
-                          bytes_text(count(store, "bytes") + count(store, "unclaimed_bytes")),
-                          count(store, "blobs"), count(store, "verified_blobs"),
-                          bytes_text(count(store, "free_bytes"))));
-  std::string limits = fmt::format("{} stay free", bytes_text(count(store, "min_free")));
-  if (count(store, "max_size") != 0)
-    limits = fmt::format("{} of {} used; {}", bytes_text(count(store, "used_bytes")),
-                         bytes_text(count(store, "max_size")), limits);
-  if (count(store, "pinned_bytes") != 0)
-    limits += fmt::format("; {} pinned", bytes_text(count(store, "pinned_bytes")));
-  if (count(store, "only_copy_bytes") != 0)
+                          bytes_text(count_in(store, "bytes") + count_in(store, "unclaimed_bytes")),
+                          count_in(store, "blobs"), count_in(store, "verified_blobs"),
+                          bytes_text(count_in(store, "free_bytes"))));
+  std::string limits = fmt::format("{} stay free", bytes_text(count_in(store, "min_free")));
+  if (count_in(store, "max_size") != 0)
+    limits = fmt::format("{} of {} used; {}", bytes_text(count_in(store, "used_bytes")),
+                         bytes_text(count_in(store, "max_size")), limits);
+  if (count_in(store, "pinned_bytes") != 0)
+    limits += fmt::format("; {} pinned", bytes_text(count_in(store, "pinned_bytes")));
+  if (count_in(store, "only_copy_bytes") != 0)
     limits += fmt::format("; {} kept, for they were imported and no Hub is known to have them",
-                          bytes_text(count(store, "only_copy_bytes")));
-  if (count(store, "unlinked_bytes") != 0)
+                          bytes_text(count_in(store, "only_copy_bytes")));
+  if (count_in(store, "unlinked_bytes") != 0)
     limits += fmt::format("; {} more in removed files that are still open",
-                          bytes_text(count(store, "unlinked_bytes")));
+                          bytes_text(count_in(store, "unlinked_bytes")));
   row("limits", limits);
   for (const json& damage : store.at("damages")) row("damaged", damage.get<std::string>());
-  if (const auto lost = count(status.at("metrics"), "blobs_lost"); lost != 0)
+  if (const auto lost = count_in(status.at("metrics"), "blobs_lost"); lost != 0)
     row("lost", fmt::format("{} blobs whose files were gone or too short; they are fetched again", lost));
   print_scrub(status.at("scrub"));
   print_budget(status.at("budget"));
-  row("known", fmt::format("{} repositories, {} commits, {} files", count(catalog, "repos"),
-                           count(catalog, "commits"), count(catalog, "files")));
-  if (count(catalog, "self_attested") != 0)
+  row("known", fmt::format("{} repositories, {} commits, {} files", count_in(catalog, "repos"),
+                           count_in(catalog, "commits"), count_in(catalog, "files")));
+  if (count_in(catalog, "self_attested") != 0)
     row("unconfirmed", fmt::format("{} commits that were imported, and that the Hub has not listed yet",
-                                   count(catalog, "self_attested")));
+                                   count_in(catalog, "self_attested")));
   std::size_t told = 0;
   for (const json& failure : status.at("failures"))
     if (told++ < kMostFailures)
       row("failed", fmt::format("{} of {} by user {}: {}; {}", text_in(failure, "operation"), text_in(failure, "what"),
-                                count(failure, "uid"), text_in(failure, "message"), text_in(failure, "remedy")));
-  row("now", fmt::format("{} readers wait, {} requests under way", count(transfer, "waiters"),
-                         count(transfer, "requests")));
+                                count_in(failure, "uid"), text_in(failure, "message"), text_in(failure, "remedy")));
+  row("now", fmt::format("{} readers wait, {} requests under way", count_in(transfer, "waiters"),
+                         count_in(transfer, "requests")));
   row("reads", fmt::format("{}: {}", status.at("mode").get<std::string>(),
                            status.at("mode_reason").get<std::string>()));
 }

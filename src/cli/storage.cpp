@@ -62,10 +62,6 @@ constexpr std::chrono::minutes kLongest{30};
 // The Hub may have to be asked for the revision.
 constexpr std::chrono::minutes kQuestion{1};
 
-std::uint64_t count(const json& of, const char* name) {
-  return of.at(name).get<std::uint64_t>();
-}
-
 Result<json> request_of(const char* command, const std::string& target) {
   const auto what = parse_repo_at(target);
   if (!what) return fail(Error(what.error()));
@@ -88,26 +84,26 @@ std::string name_of(const json& pin) {
 void print_gc(const json& done) {
   const bool dry = done.at("dry_run");
   for (const json& blob : done.at("blobs"))
-    fmt::print("{:>10}  {}\n", bytes_text(count(blob, "size")), text_in(blob, "name"));
-  if (done.at("blobs").size() < count(done, "evicted_blobs"))
+    fmt::print("{:>10}  {}\n", bytes_text(count_in(blob, "size")), text_in(blob, "name"));
+  if (done.at("blobs").size() < count_in(done, "evicted_blobs"))
     fmt::print("            … and {} more\n",
-               count(done, "evicted_blobs") - done.at("blobs").size());
+               count_in(done, "evicted_blobs") - done.at("blobs").size());
   fmt::print("{} {} in {} blobs; {} used", dry ? "would evict" : "evicted",
-             bytes_text(count(done, "evicted_bytes")), count(done, "evicted_blobs"),
-             bytes_text(count(done, "used_bytes")));
-  if (count(done, "max_size") != 0) fmt::print(" of {}", bytes_text(count(done, "max_size")));
+             bytes_text(count_in(done, "evicted_bytes")), count_in(done, "evicted_blobs"),
+             bytes_text(count_in(done, "used_bytes")));
+  if (count_in(done, "max_size") != 0) fmt::print(" of {}", bytes_text(count_in(done, "max_size")));
   fmt::print("\n");
-  if (count(done, "open_bytes") != 0)
-    fmt::print("{} stay, for they are open\n", bytes_text(count(done, "open_bytes")));
-  if (count(done, "pinned_bytes") != 0)
-    fmt::print("{} stay, for they are pinned\n", bytes_text(count(done, "pinned_bytes")));
-  if (count(done, "only_copy_bytes") != 0)
+  if (count_in(done, "open_bytes") != 0)
+    fmt::print("{} stay, for they are open\n", bytes_text(count_in(done, "open_bytes")));
+  if (count_in(done, "pinned_bytes") != 0)
+    fmt::print("{} stay, for they are pinned\n", bytes_text(count_in(done, "pinned_bytes")));
+  if (count_in(done, "only_copy_bytes") != 0)
     fmt::print("{} stay, for they were imported and no Hub is known to have them; --imported "
                "evicts them, too\n",
-               bytes_text(count(done, "only_copy_bytes")));
-  if (count(done, "over_bytes") != 0)
+               bytes_text(count_in(done, "only_copy_bytes")));
+  if (count_in(done, "over_bytes") != 0)
     fmt::print("still {} above the limits: what is left is open, pinned or the only copy\n",
-               bytes_text(count(done, "over_bytes")));
+               bytes_text(count_in(done, "over_bytes")));
 }
 
 std::string whom(const json& done) {

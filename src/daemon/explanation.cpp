@@ -11,7 +11,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMostLinks = 16;
-constexpr std::size_t kMostFailures = 10;
+constexpr std::size_t kToldFailures = 10;
 // Parts of a file of which is told how much is here.
 constexpr std::uint64_t kParts = 64;
 
@@ -260,7 +260,7 @@ void Explanation::stop_at(const std::string& name, const Error& error) {
 
 void Explanation::finish() {
   for (const Activity::Failure& failure : parts_->activity.failures()) {
-    if (!viewer_.hears_of(failure.uid) || answer_["failures"].size() >= kMostFailures) continue;
+    if (!viewer_.hears_of(failure.uid) || answer_["failures"].size() >= kToldFailures) continue;
     json told = viewer_.tell(failure);
     if (repo_ && told["repo"] != repo_->text()) continue;
     answer_["failures"].push_back(std::move(told));

@@ -15,10 +15,6 @@ namespace {
 // Marks the cookies of overlay items, which come behind all published ones.
 constexpr std::uint64_t kOverlayCookie = std::uint64_t{1} << 62;
 
-std::unexpected<Error> no_such(std::string_view name) {
-  return fail(Code::not_found, "no such name: {}", name);
-}
-
 // As for all that cannot be asked: clients probe, and an error would end them.
 Error as_absence(Error refusal) {
   refusal.code = Code::not_found;

@@ -22,6 +22,10 @@
 
 namespace hffs::fs {
 
+inline std::unexpected<Error> no_such(std::string_view name) {
+  return fail(Code::not_found, "no such name: {}", name);
+}
+
 // What a name costs in memory and in the index, roundly.
 inline constexpr std::uint64_t kNodeBytes = 4'096;
 

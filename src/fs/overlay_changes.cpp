@@ -5,14 +5,6 @@
 #include "overlay.h"
 
 namespace hffs::fs {
-namespace {
-
-std::unexpected<Error> no_such(std::string_view name) {
-  return fail(Code::not_found, "no such name: {}", name);
-}
-
-}  // namespace
-
 Result<Entry> Overlay::make(const Caller& caller, const New& what) {
   std::uint64_t number = 0;
   const auto done = rows_.done_for(caller.request);
