@@ -11,10 +11,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "../mount/preloaded.h"
 
 enum { OPEN, PREAD, PWRITE, SYNC, CONNECT, RECV, KINDS };
 struct control {
@@ -25,20 +26,9 @@ static _Atomic uint64_t state = 88172645463325252ull;
 static unsigned char internet[65536];
 
 __attribute__((constructor)) static void begin(void) {
-  char words[4096] = {0};
-  int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-  long count = fd >= 0 ? syscall(SYS_read, fd, words, sizeof words - 1) : 0;
-  if (fd >= 0) close(fd);
-  for (long i = 0; i < count; ++i)
-    if (!words[i]) words[i] = ' ';
-  const char* path = getenv("HFFS_FAULTY");
-  if (!path || !strstr(words, "--worker-of")) return;
-  fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
-  if (fd < 0) return;
-  void* memory = mmap(0, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  close(fd);
+  if (!is_worker()) return;
   state ^= (uint64_t)getpid() << 32;
-  if (memory != MAP_FAILED) control = memory;
+  control = shared_memory(getenv("HFFS_FAULTY"), sizeof *control);
 }
 
 static uint64_t lot(void) {

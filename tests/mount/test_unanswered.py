@@ -232,4 +232,3 @@ def test_K9_killed_at_each_step_of(make, kernel, kind):
             break
     # Before its answer at least, and each step has been one of them.
     assert kills == nth - 1 >= 1 and mount.worker != first
-    print(f"{kind.__name__}: {kills} steps")

@@ -6,15 +6,12 @@
 // whether it has stopped.
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
-#include <unistd.h>
+
+#include "preloaded.h"
 
 struct request { uint32_t size, opcode; uint64_t unique; };  // the head of fuse_in_header (linux/fuse.h)
 struct answer { uint32_t size; int32_t error; uint64_t unique; };  // fuse_out_header
@@ -25,20 +22,8 @@ static _Atomic uint64_t unique;  // of the request that is watched; 0: none
 static int (*commit)(void*);
 
 __attribute__((constructor)) static void begin(void) {
-  char words[4096] = {0};
-  int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
-  long count = fd >= 0 ? syscall(SYS_read, fd, words, sizeof words - 1) : 0;
-  if (fd >= 0) close(fd);
-  for (long i = 0; i < count; ++i)
-    if (!words[i]) words[i] = ' ';
-  const char* path = getenv("HFFS_UNANSWERED");
   commit = (int (*)(void*))dlsym(RTLD_NEXT, "mdb_txn_commit");
-  if (!path || !strstr(words, "--worker-of")) return;
-  fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
-  if (fd < 0) return;
-  void* memory = mmap(0, sizeof *control, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  close(fd);
-  if (memory != MAP_FAILED) control = memory;
+  if (is_worker()) control = shared_memory(getenv("HFFS_UNANSWERED"), sizeof *control);
 }
 
 static void step(void) {
